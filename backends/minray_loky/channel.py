@@ -1,0 +1,134 @@
+"""A socket that carries messages, from the driver's end (never blocks) and from the worker's (does)."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import deque
+from typing import Any
+
+from minray.wire.framing import Framer, frame
+from minray.wire.messages import Message
+
+#: Bytes read at a time. What fits is read with one call; more would be a large allocation for each small message.
+_CHUNK = 65536
+
+
+class DriverEnd:
+    """The driver's end. What the socket cannot take now is kept; `flush` goes on when it can."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._framer = Framer()
+        self._kept: deque[bytes] = deque()
+        self._lock = threading.Lock()
+
+    def send(self, messages: list[Message]) -> bool:
+        """Send in order; False if some of it is kept."""
+        data = frame(messages)
+        with self._lock:
+            if not self._kept:
+                try:
+                    sent = self.sock.send(data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:  # the worker is gone; its end is noticed where the channel is read
+                    return True
+                if sent == len(data):
+                    return True
+                data = data[sent:]
+            self._kept.append(data)
+            return False
+
+    def flush(self) -> bool:
+        """Write what was kept; False if some of it still is."""
+        with self._lock:
+            while self._kept:
+                data = self._kept[0]
+                try:
+                    sent = self.sock.send(data)
+                except BlockingIOError:
+                    return False
+                except OSError:
+                    self._kept.clear()
+                    return True
+                if sent == len(data):
+                    self._kept.popleft()
+                else:
+                    self._kept[0] = data[sent:]
+            return True
+
+    @property
+    def behind(self) -> bool:
+        """Whether something is kept."""
+        return bool(self._kept)
+
+    def read(self) -> list[Message] | None:
+        """The messages that are there; None at the end of the stream."""
+        try:
+            data = self.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return self._framer.feed(data) if data else None
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class WorkerEnd:
+    """The worker's end: a `minray.backend.Link`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self._framer = Framer()
+        self._lock = threading.Lock()
+
+    def send(self, messages: list[Message]) -> None:
+        with self._lock:
+            self._sock.sendall(frame(messages))
+
+    def receive(self, timeout: float | None) -> list[Message]:
+        if timeout is not None:
+            readable, _, _ = select.select([self._sock], [], [], timeout)
+            if not readable:
+                return []
+        data = self._sock.recv(_CHUNK)
+        if not data:
+            raise EOFError("the driver is gone")
+        return self._framer.feed(data)
+
+
+class Poller:
+    """Which fds can be read or written: epoll, or poll where there is none."""
+
+    def __init__(self) -> None:
+        self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
+        self._unit = 1 if hasattr(select, "epoll") else 1000
+
+    def register(self, fd: int) -> None:
+        self._poll.register(fd, select.POLLIN)
+
+    def modify(self, fd: int, writing: bool) -> None:
+        try:
+            self._poll.modify(fd, select.POLLIN | select.POLLOUT if writing else select.POLLIN)
+        except (OSError, KeyError, ValueError):  # it has just been closed
+            return
+
+    def unregister(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except (OSError, KeyError, ValueError):
+            return
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        events: list[tuple[int, int]] = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+        return events
+
+    def close(self) -> None:
+        if hasattr(self._poll, "close"):
+            self._poll.close()

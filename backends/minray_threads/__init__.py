@@ -1,0 +1,180 @@
+"""The threads backend: every worker is a thread of this process.
+
+For debugging and tests: a breakpoint in a task works, so do `unittest.mock.patch`, coverage and profilers. The
+semantics are those of processes (arguments and results are copies, errors surface at `get`) unless
+`init(isolate=False)` says otherwise. A thread cannot be killed: `kill` makes its next Python instruction raise
+`SystemExit`, and what waits in C code (a sleep, a lock) is left to end by itself, unheard.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from minray.backend import NodeInfo, PoolConfig
+from minray.wire.messages import LOST, Message
+from minray.worker import Worker
+
+__all__ = ["ThreadPool"]
+
+#: Batches taken per `receive` beyond the first, so that one reader's turn stays short.
+_BATCHES = 256
+#: How long `close` waits for threads that are in user code, all together (s).
+_CLOSE_SECONDS = 0.25
+
+
+class _Link:
+    """A worker thread's end: one queue each way."""
+
+    def __init__(self, worker: int, to_owner: SimpleQueue[Any]) -> None:
+        self.number = worker
+        self.inbox: SimpleQueue[list[Message] | None] = SimpleQueue()
+        self.worker: Worker | None = None
+        self.thread: threading.Thread | None = None
+        self.dead = False
+        self._to_owner = to_owner
+
+    def send(self, messages: list[Message]) -> None:
+        if self.dead:
+            raise EOFError("this worker was ended")
+        self._to_owner.put((self.number, messages))
+
+    def receive(self, timeout: float | None) -> list[Message]:
+        if self.dead:
+            raise EOFError("this worker was ended")
+        try:
+            messages = self.inbox.get(timeout != 0, timeout)
+        except Empty:
+            return []
+        if self.dead:
+            raise EOFError("this worker was ended")
+        return messages or []
+
+    def end(self) -> None:
+        self.dead = True
+        self.inbox.put(None)
+
+
+class ThreadPool:
+    """A `minray.backend.WorkerPool` of threads."""
+
+    name = "threads"
+    store = None
+    in_process = True
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._links: dict[int, _Link] = {}
+        self._isolate = True
+
+    def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
+        self._isolate = config.isolate
+        cpus = config.num_cpus if config.num_cpus is not None else len(_affinity())
+        resources = {"CPU": float(cpus), **config.resources}
+        if config.num_gpus:
+            resources["GPU"] = float(config.num_gpus)
+        return [NodeInfo(id=0, resources=resources)]
+
+    def start(self, worker: int, node: int) -> None:
+        link = self._links[worker] = _Link(worker, self._inbox)
+        link.worker = Worker(worker, link, None, self._isolate, in_process=True)
+        link.thread = threading.Thread(target=self._run, args=(link,), name=f"minray-worker-{worker}", daemon=True)
+        try:
+            link.thread.start()
+        except RuntimeError as error:  # no more threads, or (from 3.12 on) the interpreter is about to end
+            del self._links[worker]
+            self._inbox.put((worker, [(LOST, f"its thread could not be started: {error}")]))
+
+    def _run(self, link: _Link) -> None:
+        cause = "it ended"
+        try:
+            assert link.worker is not None
+            link.worker.run()
+        except SystemExit as error:
+            cause = "it was killed" if link.dead else f"the task called sys.exit({error.code!r})"
+        except BaseException as error:  # whatever ended the thread, the owner must hear of it
+            cause = f"its thread ended with {error!r}"
+        self._links.pop(link.number, None)
+        if not link.dead:
+            self._inbox.put((link.number, [(LOST, cause)]))
+
+    def send(self, worker: int, messages: list[Message]) -> None:
+        link = self._links.get(worker)
+        if link is not None:
+            link.inbox.put(messages)
+
+    def interrupt(self, worker: int) -> None:
+        link = self._links.get(worker)
+        if link is not None and link.worker is not None:
+            try:
+                link.worker.drain()
+                link.worker.recall()
+            except EOFError:  # it has just ended, and says so itself
+                return
+
+    def receive(self, timeout: float | None) -> list[tuple[int, list[Message]]]:
+        inbox = self._inbox
+        try:
+            item = inbox.get(timeout != 0, timeout)
+        except Empty:
+            return []
+        batches = [] if item is None else [item]
+        try:
+            for _ in range(_BATCHES):
+                item = inbox.get_nowait()
+                if item is not None:
+                    batches.append(item)
+        except Empty:
+            pass
+        return batches
+
+    def wake(self) -> None:
+        self._inbox.put(None)
+
+    def kill(self, worker: int) -> None:
+        link = self._links.pop(worker, None)
+        if link is not None:
+            link.end()
+            _raise_in(link.thread)
+            self._inbox.put((worker, [(LOST, "it was killed")]))
+
+    def close(self) -> None:
+        links = list(self._links.values())
+        self._links.clear()
+        for link in links:
+            link.end()
+        # Idle threads end by themselves; those in user code are asked to, while there is patience.
+        step = _CLOSE_SECONDS / 50
+        for turn in range(50):
+            alive = [link for link in links if link.thread is not None and link.thread.is_alive()]
+            if not alive:
+                break
+            alive[0].thread.join(step)  # type: ignore[union-attr]
+            if turn:
+                for link in alive:
+                    _raise_in(link.thread)
+        self._inbox.put(None)
+
+
+def _affinity() -> Any:
+    """The CPUs that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def _raise_in(thread: threading.Thread | None) -> None:
+    """Make the thread's next Python instruction raise SystemExit."""
+    if sys.version_info[:2] == (3, 11) and sys.gettrace() is not None:
+        return  # under a tracer CPython 3.11 would spin in every other thread until this one wakes
+    if (
+        thread is not None
+        and thread.ident is not None
+        and thread.is_alive()
+        and thread is not threading.current_thread()
+    ):
+        import ctypes
+
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))

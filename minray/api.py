@@ -1,0 +1,237 @@
+"""The functions of `minray`: check what the user gave, then delegate to the session of the calling thread.
+
+All of them work in a driver and inside tasks alike, because they only ask `minray.session.current()`. `init` and
+`shutdown` are in `minray.starting`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from typing_extensions import ParamSpec, Unpack
+
+from minray import options as _options
+from minray.actor_class import ActorClass, ActorHandle, check_namespace, find_actor
+from minray.refs import ObjectRef, id_of
+from minray.remote_function import RemoteFunction
+from minray.session import ensure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Ref = TypeVar("Ref", bound=ObjectRef[Any])
+
+# --- Remote functions and classes --------------------------------------------------------------------------------
+
+
+class _Class(Protocol[P, T_co]):
+    """A class and its constructor, to mypy. Pyright finds constructors in ``type[T]``, where mypy does not look."""
+
+    @property
+    def __mro__(self) -> tuple[type, ...]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+
+
+class _Decorator(Protocol):
+    @overload
+    def __call__(self, target: _Class[P, T]) -> ActorClass[T, Callable[P, T]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, target: type[T]) -> ActorClass[T, type[T]]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, target: Callable[P, R]) -> RemoteFunction[P, R]: ...
+
+
+class _DecoratorTo(Protocol[T]):
+    def __call__(self, target: Callable[P, R]) -> RemoteFunction[P, R, T]: ...
+
+
+@overload
+def remote(target: _Class[P, T], /) -> ActorClass[T, Callable[P, T]]: ...  # type: ignore[overload-overlap]
+@overload
+def remote(target: type[T], /) -> ActorClass[T, type[T]]: ...  # type: ignore[overload-overlap]
+@overload
+def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def remote(  # type: ignore[overload-overlap]
+    *, num_returns: Literal[1] | None = None, **options: Unpack[_options.CommonOptions]
+) -> _Decorator: ...
+@overload
+def remote(  # type: ignore[overload-overlap]
+    *, num_returns: Literal[0], **options: Unpack[_options.CommonTaskOptions]
+) -> _DecoratorTo[None]: ...
+@overload
+def remote(
+    *, num_returns: int, **options: Unpack[_options.CommonTaskOptions]
+) -> _DecoratorTo[list[ObjectRef[Any]]]: ...
+def remote(*args: Any, **options: Any) -> Any:
+    """Make a function a `RemoteFunction` and a class an `ActorClass`: ``@remote``, or ``@remote(num_cpus=2, ...)``.
+
+    Raises TypeError for anything that is neither, ValueError and TypeError for wrong options.
+    """
+    if len(args) == 1 and not options and callable(args[0]):
+        return _make_remote(args[0], {})
+    if args or not options:
+        raise AssertionError(  # Ray's type
+            "The @minray.remote decorator must be applied either with no arguments and no parentheses, for example "
+            "'@minray.remote', or it must be applied using some of the arguments in the list "
+            f"{sorted({*_options.TASK_OPTIONS, *_options.ACTOR_OPTIONS})}, for example "
+            "'@minray.remote(num_returns=2, resources={\"CustomResource\": 1})'."
+        )
+    return lambda target: _make_remote(target, options)
+
+
+def _make_remote(target: Any, options: dict[str, Any]) -> Any:
+    if isinstance(target, type):
+        _options.check_actor(options)
+        return ActorClass(target, options)
+    if not isinstance(target, types.FunctionType):
+        raise TypeError(
+            f"The @minray.remote decorator must be applied to either a function or a class, not to {target!r}. "
+            "Wrap it in a function: @minray.remote def f(...): ..."
+        )
+    if target.__code__.co_flags & inspect.CO_COROUTINE:
+        raise ValueError(
+            "'async def' should not be used for remote tasks. Wrap it in a function that calls asyncio.run(f()), or "
+            "make it a method of an actor."
+        )
+    _options.check_task(options)
+    return RemoteFunction(target, options)
+
+
+# --- Objects -----------------------------------------------------------------------------------------------------
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(object_refs: list[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(object_refs: Any, *, timeout: float | None = None) -> Any:
+    """The value of a ref, or the list of values of a list of refs. Waits until they are there.
+
+    Args:
+        object_refs: An `ObjectRef` or a list of them.
+        timeout: How many seconds to wait at most. None (or a negative number) means: for ever. 0 only looks.
+
+    Raises:
+        The error of the task that computes a value (see `minray.exceptions.RayTaskError`), of the first such ref.
+        GetTimeoutError: A value was not there in time.
+        ValueError: `object_refs` is neither a ref nor a list. TypeError: The list holds something else than refs.
+    """
+    if timeout is not None and timeout < 0:
+        timeout = None
+    if isinstance(object_refs, ObjectRef):
+        return ensure().get([id_of(object_refs)], timeout)[0]
+    if not isinstance(object_refs, list):
+        raise ValueError(
+            f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or "
+            "a list of ObjectRefs."
+        )
+    return ensure().get([_id_of(ref) for ref in object_refs], timeout)
+
+
+def _id_of(ref: Any) -> int:
+    if not isinstance(ref, ObjectRef):
+        raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
+    return id_of(ref)
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Store a value once, for many tasks to read. Returns its `ObjectRef`. TypeError: it is a ref, or unpicklable."""
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "Calling 'put' on an ObjectRef is not allowed. If you really want to do this, you can wrap the ObjectRef "
+            "in a list and call 'put' on it."
+        )
+    session = ensure()
+    return ObjectRef(session.put(value), session)
+
+
+def wait(
+    ray_waitables: list[Ref], *, num_returns: int = 1, timeout: float | None = None, fetch_local: bool = True
+) -> tuple[list[Ref], list[Ref]]:
+    """Wait until `num_returns` of the refs are ready, or until `timeout` seconds are over.
+
+    Returns ``(ready, others)``, both in the order given. `ready` never has more than `num_returns` refs, even if more
+    are ready; it has fewer after a time-out. A task that failed is ready. Which of several ready refs come first is not
+    promised.
+
+    Args:
+        ray_waitables: A list of `ObjectRef`, none of them twice.
+        num_returns: How many to wait for, from 1 to the length of the list.
+        timeout: None means: for ever. 0 only looks.
+        fetch_local: Accepted for Ray's sake; values are fetched by `get`.
+
+    Raises:
+        TypeError: It is not a list of refs. ValueError: A ref is there twice, or a number is out of range.
+    """
+    given: Any = ray_waitables
+    if not isinstance(given, list):
+        got = f"a single ObjectRef {given}" if isinstance(given, ObjectRef) else str(type(given))
+        raise TypeError(f"wait() expected a list of ObjectRef, got {got}. Write wait([ref]) for one ref.")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    for ref in given:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"wait() expected a list of ObjectRef, got a list containing {type(ref)}")
+    if not ray_waitables:
+        return [], []
+    ids = [id_of(ref) for ref in ray_waitables]
+    if len(set(ids)) != len(ids):
+        raise ValueError(
+            "Wait requires a list of unique ray_waitables. Remove the duplicates: list(dict.fromkeys(refs))."
+        )
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}: num_returns must be at least 1.")
+    if num_returns > len(ids):
+        raise ValueError(
+            "num_returns cannot be greater than the number of ray_waitables provided to wait: "
+            f"{num_returns} > {len(ids)}. Use num_returns=min(n, len(refs))."
+        )
+    ready = ensure().wait(ids, int(num_returns), timeout)
+    first: list[Ref] = []
+    others: list[Ref] = []
+    for ref in ray_waitables:
+        (first if ref._id in ready and len(first) < num_returns else others).append(ref)
+    return first, others
+
+
+# --- Actors ------------------------------------------------------------------------------------------------------
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
+    """A handle to the living actor of this name. ValueError: there is none in this namespace."""
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    if not isinstance(name, str):
+        raise TypeError(f"The name of an actor must be a string, got: {name!r}.")
+    check_namespace(namespace)
+    return find_actor(ensure(), name, namespace)
+
+
+def kill(actor: ActorHandle[Any] | type[Any], *, no_restart: bool = True) -> None:
+    """End an actor at once, in the middle of whatever it does. Its calls that have not finished fail.
+
+    With ``no_restart=False`` an actor that has restarts left starts anew. Killing a dead actor does nothing.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(
+            f"minray.kill() only supported for actors. For tasks, try minray.cancel(). Got: {type(actor)}."
+        )
+    ensure().kill(actor._actor_id, no_restart)
+
+
+# --- The run -----------------------------------------------------------------------------------------------------
+
+
+def cluster_resources() -> dict[str, float]:
+    """All resources of the run, by name."""
+    return ensure().resources(available=False)
+
+
+def available_resources() -> dict[str, float]:
+    """The resources that nobody holds at this moment, by name."""
+    return ensure().resources(available=True)

@@ -1,0 +1,304 @@
+"""The session inside a worker: the public API as messages to the owner, and the count of references held here.
+
+       user code ──> Client ──(SUBMIT, GET, PUT ...)──> owner      replies: whoever waits reads them (reading.py)
+
+Ids are made here, from a range of the worker's own, so that submitting needs no answer.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minray.backend import Link, Store
+from minray.calling import Codec
+from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
+from minray.core.value import FIRST_ERROR, STORED, Value
+from minray.exceptions import GetTimeoutError, RayTaskError
+from minray.reading import Reader, Waiting
+from minray.refs import ObjectRef
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+#: Ids of worker n start at n << ID_BITS; the driver's at 1.
+ID_BITS = 40
+
+
+class Counts:
+    """References held in this process, and those to give back to the owner.
+
+    For each id: how many are held here, and how many the owner has counted for this worker. When nothing is held any
+    more all of these go back at once. `drop` may be called by the garbage collector anywhere: it only notes.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, list[int]] = {}
+        self._dropped: deque[int] = deque()
+        self._lock = threading.Lock()
+
+    def receive(self, id: int) -> None:
+        """The owner has counted one for us, and it is held until dropped."""
+        with self._lock:
+            entry = self._held.get(id)
+            if entry is None:
+                self._held[id] = [1, 1]
+            else:
+                entry[0] += 1
+                entry[1] += 1
+
+    def retain(self, id: int) -> None:
+        """One more is held here."""
+        with self._lock:
+            entry = self._held.get(id)
+            if entry is None:
+                self._held[id] = [1, 0]
+            else:
+                entry[0] += 1
+
+    def drop(self, id: int) -> None:
+        self._dropped.append(id)
+
+    def settle(self) -> tuple[tuple[int, int], ...]:
+        """What goes back to the owner by now."""
+        if not self._dropped:
+            return ()
+        back = []
+        with self._lock:
+            held = self._held
+            while True:
+                try:
+                    id = self._dropped.popleft()
+                except IndexError:
+                    break
+                entry = held[id]
+                entry[0] -= 1
+                if not entry[0]:
+                    del held[id]
+                    if entry[1]:
+                        back.append((id, entry[1]))
+        return tuple(back)
+
+
+def _nothing() -> None:
+    """Nobody serves in a worker, so nobody has to be woken."""
+
+
+class Client:
+    """`minray.session.Session` for the code that runs in one worker."""
+
+    closed = False  # a worker does not outlive its run
+
+    def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
+        self._link = link
+        self._in_process = in_process
+        self._outbox: deque[Message] = deque()
+        self._sending = threading.Lock()
+        self._ids_lock = threading.Lock()
+        self._next_id = worker << ID_BITS
+        self._next_request = 0
+        self._requests: dict[int, Waiting] = {}
+        self._known: set[bytes] = set()
+        self._on_work: Callable[[list[Message]], None] = list.clear
+        self.counts = Counts()
+        self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
+        self.reader = Reader(self._receive, _nothing)
+
+    # -- the channel ----------------------------------------------------------------------------------------------
+    # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
+
+    def on_work(self, handle: Callable[[list[Message]], None]) -> None:
+        """What to do with messages that are no replies."""
+        self._on_work = handle
+
+    def post(self, message: Message) -> None:
+        """Send with the next `flush`."""
+        self._outbox.append(message)
+
+    def flush(self) -> None:
+        """Send what was posted, and the references given back. Any thread."""
+        with self._sending:
+            outbox = [self._outbox.popleft() for _ in range(len(self._outbox))]
+            # Counted after the outbox was taken: a result must reach the owner before the references in it are given
+            # back.
+            back = self.counts.settle()
+            if back:
+                outbox.append((m.RELEASE, back))
+            if outbox:
+                try:
+                    self._link.send(outbox)
+                except (EOFError, OSError):
+                    raise SystemExit from None
+
+    def _send(self, message: Message) -> None:
+        self._outbox.append(message)
+        self.flush()
+
+    def _receive(self, timeout: float | None) -> None:
+        work = []
+        try:
+            messages = self._link.receive(timeout)
+        except (EOFError, OSError):
+            raise SystemExit from None
+        for message in messages:
+            if message[0] == m.VALUES or message[0] == m.ANSWER:
+                waiting = self._requests.pop(message[1], None)
+                if waiting is not None:
+                    waiting.reply = message
+                    waiting.finish()
+            else:
+                work.append(message)
+        if work:
+            self._on_work(work)
+
+    def _request(self, op: int, *rest: Any, timeout: float | None = None) -> tuple[Message, bool]:
+        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has."""
+        waiting = Waiting()
+        with self._ids_lock:
+            self._next_request += 1
+            number = self._next_request
+        self._requests[number] = waiting
+        self._send((op, number, *rest))
+        in_time = self.reader.wait(waiting, timeout)
+        if not in_time:
+            self._send((m.FORGET, number))
+            self.reader.wait(waiting)
+        reply: Any = waiting.reply
+        if reply[0] == m.ANSWER and reply[2] is not None:
+            raise ValueError(reply[3])
+        return reply, in_time
+
+    # -- references -----------------------------------------------------------------------------------------------
+
+    def hold(self, id: int, value: Value) -> list[int]:
+        """Count what came with a value (see `ObjectTable.lend_value`); the ids to `drop` once it is decoded."""
+        held = list(value[2])
+        if value[0] == STORED:
+            held.append(id)
+        for inner in held:
+            self.counts.receive(inner)
+        return held
+
+    def retain(self, id: int) -> None:
+        self.counts.retain(id)
+
+    def release(self, id: int) -> None:
+        self.counts.drop(id)
+
+    def pin(self, id: int) -> None:
+        self._send((m.PIN, id))
+
+    def _new_ids(self, count: int) -> int:
+        """Ids for `count` objects, counted once each for us here and by the owner when it hears of them."""
+        with self._ids_lock:
+            first = self._next_id
+            self._next_id = first + (count or 1)
+        for id in range(first, first + count):
+            self.counts.receive(id)
+        return first
+
+    # -- Session --------------------------------------------------------------------------------------------------
+
+    def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        call = self.codec.call(args, kwargs, template.name, self._put_arguments)
+        self._introduce(template)
+        first = self._new_ids(template.num_returns)
+        self._send((m.SUBMIT, first, template.key, *call))
+        self._let_go(call[1], call[2])
+        return first
+
+    def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        call = self.codec.call(args, kwargs, template.name, self._put_arguments)
+        self._introduce(template)
+        first = self._new_ids(1)
+        self._request(m.SUBMIT_ACTOR, first, template.key, *call)
+        self._let_go(call[1], call[2])
+        return first
+
+    def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        call = self.codec.call(args, kwargs, template.name, self._put_arguments)
+        self._introduce(template)
+        first = self._new_ids(template.num_returns)
+        self._send((m.SUBMIT_CALL, first, actor, template.key, *call))
+        self._let_go(call[1], call[2])
+        return first
+
+    def _introduce(self, template: TaskTemplate | ActorTemplate | MethodTemplate) -> None:
+        if template.key not in self._known:
+            self._known.add(template.key)
+            self.post((m.TEMPLATE, template.key, pickle.dumps(template)))
+
+    def _put_arguments(self, value: Value) -> int:
+        id = self._new_ids(1)
+        self.post((m.PUT, id, value))
+        return id
+
+    def _let_go(self, where: tuple[int | str, ...], deps: tuple[int, ...]) -> None:
+        """The owner holds a call's stored arguments from here on."""
+        if where and where[0] == "*":
+            self.counts.drop(deps[0])
+
+    def put(self, value: Any) -> int:
+        encoded = self.codec.value(value, "the put value")
+        id = self._new_ids(1)
+        self._send((m.PUT, id, encoded))
+        if encoded[0] == STORED:
+            self.reader.pump()  # the owner may have freed earlier ones: their bytes can be used again
+        return id
+
+    def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
+        reply, _ = self._request(m.GET, tuple(ids), timeout=timeout)
+        if reply[0] != m.VALUES:
+            raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+        return self._read_values(reply)
+
+    def _read_values(self, reply: Message) -> list[Any]:
+        _, _, ids, values = reply
+        held = [self.hold(id, value) for id, value in zip(ids, values)]
+        try:
+            results = []
+            for id, value in zip(ids, values):
+                result = self.codec.decode(value, id)
+                if value[0] >= FIRST_ERROR:
+                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                results.append(result)
+            return results
+        finally:
+            for group in held:
+                for id in group:
+                    self.counts.drop(id)
+
+    def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
+        block = timeout is None or timeout > 0
+        reply, _ = self._request(m.WAIT, tuple(ids), num_returns, block, timeout=timeout if block else None)
+        return set(reply[3])
+
+    def kill(self, actor: int, no_restart: bool) -> None:
+        self._send((m.KILL, actor, no_restart))
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
+        reply, _ = self._request(m.FIND, name, namespace)
+        id, template = reply[3]
+        return id, pickle.loads(template)
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        # A thread per pending future: rare inside tasks, and the reader of this process may be busy running one.
+        ref: ObjectRef[Any] = ObjectRef(id, self)
+        self.retain(id)
+
+        def wait() -> None:
+            self.wait([ref._id], 1, None)
+            callback()
+
+        threading.Thread(target=wait, name=f"minray-future-{id}", daemon=True).start()
+
+    def code(self, target: Any, name: str) -> Code:
+        from minray.code import make_code
+
+        return make_code(target, name, self.pin, self._in_process)
+
+    def resources(self, available: bool) -> dict[str, float]:
+        reply, _ = self._request(m.RESOURCES, available)
+        return dict(reply[3])

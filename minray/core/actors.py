@@ -1,0 +1,350 @@
+"""Actors: where each one lives, in which order its calls go to it, and what its death means for them.
+
+The rules:
+
+1. Calls of one caller reach the actor in the order in which they were made: one whose arguments are pending holds back
+   those behind it. Between callers nothing is promised.
+2. An actor has a worker of its own from its creation to its death, and holds its template's demand there.
+3. It ends when it is killed, when its worker is lost and no restart is left, or when nobody has a handle and all calls
+   made so far are done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minray.core.objects import HANDLE, Object
+from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Actor, Call, Task, Worker
+from minray.core.template import ActorTemplate, Demand, MethodTemplate
+from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
+
+if TYPE_CHECKING:
+    from minray.core.graph import TaskGraph
+
+#: Calls that may be at an actor's worker at once. More would only move the queue into its socket.
+CALLS_AHEAD = 1024
+
+
+class ActorTable:
+    """The actors of a run, and the names by which they can be found."""
+
+    def __init__(self, graph: TaskGraph) -> None:
+        self.graph = graph
+        self.actors: dict[int, Actor] = {}
+        self.names: dict[tuple[str, str], Actor] = {}
+        self.unplaced: dict[Demand, deque[Actor]] = {}  # ready to be created, no room yet
+
+    # -- birth ----------------------------------------------------------------------------------------------------
+
+    def created(
+        self, id: int, template: ActorTemplate, call: Call, submitter: Worker | None, name_key: tuple[str, str] | None
+    ) -> Actor:
+        """An actor was asked for. Its handle is counted once for whoever did it. ValueError: the name is taken."""
+        if name_key is not None and name_key in self.names:
+            raise ValueError(
+                f"The name {name_key[1]} (namespace={name_key[0]}) is already taken. Please use a different name, or "
+                "get the existing actor using ray.get_actor(name, namespace=namespace)"
+            )
+        graph = self.graph
+        actor = self.actors[id] = Actor(id, template, call)
+        if name_key is not None:
+            self.names[name_key] = actor
+            actor.name_key = name_key
+        graph.objects.entries[id] = Object(1, HANDLE)
+        if submitter is not None:
+            submitter.loans[id] = submitter.loans.get(id, 0) + 1
+        if template.lifetime == "detached":
+            graph.objects.retain(id)
+        creation = Task(id, call, 0, f"{template.name}.__init__", 0, 0)
+        creation.actor = actor
+        graph.expect(creation, None)
+        if not creation.missing:
+            self.creation_ready(actor, creation)
+        return actor
+
+    def creation_ready(self, actor: Actor, creation: Task) -> None:
+        """The arguments of its __init__ are there."""
+        if actor.death is not None:
+            return
+        for id in creation.call.deps:
+            value = self.graph.objects.value_of(id)
+            if value is not None and value[0] >= FIRST_ERROR:
+                error = dependency_failed(creation.name, value)
+                self._die(actor, fault("ActorDied", actor.template.name, actor.id, "its creation failed", error))
+                return
+        self._place(actor)
+
+    def _place(self, actor: Actor) -> None:
+        demand = actor.template.demand
+        waiting = self.unplaced.get(demand)
+        if waiting is None:
+            if self._settle_down(actor):
+                return
+            waiting = self.unplaced[demand] = deque()
+        waiting.append(actor)
+
+    def place_waiting(self) -> None:
+        """Give room to the actors that wait for it; those that ask for the same in their order."""
+        for demand, waiting in list(self.unplaced.items()):
+            while waiting and self._settle_down(waiting[0]):
+                waiting.popleft()
+            if not waiting:
+                del self.unplaced[demand]
+
+    def _settle_down(self, actor: Actor) -> bool:
+        worker = self.graph.scheduler.obtain(actor.template.demand)
+        if worker is None:
+            return False
+        worker.actor = actor
+        actor.worker = worker
+        self.graph.out.append(("create", worker, actor))
+        self._send_queued(actor, worker)
+        return True
+
+    def creation_finished(self, worker: Worker, error: Value | None) -> None:
+        """Its __init__ has returned, or raised `error`."""
+        actor = worker.actor
+        if actor is None or actor.worker is not worker:
+            return
+        if error is None:
+            actor.created = True
+            if not actor.restarts:
+                self._release_arguments(actor)
+            self._end_if_unused(actor)
+            self.graph._settle()
+        else:
+            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "its creation failed", error))
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    def called(self, id: int, actor_id: int, method: MethodTemplate, call: Call, submitter: Worker | None) -> None:
+        """A method was called."""
+        actor = self.actors.get(actor_id)
+        name = method.name
+        task = Task(id, call, 0 if submitter is None else submitter.id, name, method.num_returns, method.max_retries)
+        task.method = method
+        task.actor = actor
+        graph = self.graph
+        graph.tasks[id] = task
+        graph.expect(task, submitter)
+        if actor is None:
+            graph.fail(task, fault("ActorDied", name.partition(".")[0], actor_id, "it is gone", None))
+        elif actor.death is not None:
+            graph.fail(task, actor.death)
+        else:
+            queue = actor.queues.get(task.caller)
+            if queue is not None:
+                queue.append(task)
+                actor.queued += 1
+            elif task.missing:
+                self._queue_first(actor, task)
+            if not task.missing:
+                graph._ready(task)
+
+    def call_ready(self, actor: Actor, task: Task) -> None:
+        """A call's arguments are there; it goes when those before it have gone."""
+        if actor.death is not None:
+            return  # it is about to be told
+        task.state = READY
+        worker = actor.worker
+        if task.caller in actor.queues:
+            if worker is not None:
+                self._send_caller(actor, worker, task.caller)
+        elif worker is not None and len(worker.sent) < CALLS_AHEAD:
+            self._send(worker, task)
+        else:
+            self._queue_first(actor, task)
+
+    def _queue_first(self, actor: Actor, task: Task) -> None:
+        """Queue a call in front of its caller's others."""
+        queue = actor.queues.get(task.caller)
+        if queue is None:
+            actor.queues[task.caller] = deque((task,))
+        else:
+            queue.appendleft(task)
+        actor.queued += 1
+
+    def _send(self, worker: Worker, task: Task) -> None:
+        task.state = SENT
+        task.worker = worker
+        worker.sent[task.id] = task
+        self.graph.out.append(("run", worker, task))
+
+    def _send_caller(self, actor: Actor, worker: Worker, caller: int) -> None:
+        queue = actor.queues[caller]
+        while queue:
+            task = queue[0]
+            if task.state != DONE:
+                if task.state != READY or len(worker.sent) >= CALLS_AHEAD:
+                    return
+                actor.queued -= 1
+                self._send(worker, task)
+            queue.popleft()
+        del actor.queues[caller]
+
+    def _send_queued(self, actor: Actor, worker: Worker) -> None:
+        for caller in list(actor.queues):
+            if len(worker.sent) >= CALLS_AHEAD:
+                return
+            self._send_caller(actor, worker, caller)
+            if caller in actor.queues:  # whoever got less this time comes first the next
+                actor.queues[caller] = actor.queues.pop(caller)
+
+    def call_finished(self, actor: Actor) -> None:
+        worker = actor.worker
+        # Only calls that the limit held back can go now: all others have gone as soon as they were ready.
+        if actor.queued and worker is not None and len(worker.sent) == CALLS_AHEAD - 1:
+            self._send_queued(actor, worker)
+        if not actor.in_scope:
+            self._end_if_unused(actor)
+
+    def drop(self, actor: Actor, task: Task, error: Value) -> None:
+        """End a call that was not sent: those behind it may go."""
+        if task.caller in actor.queues:
+            actor.queued -= 1  # it stays in its queue, done, until it comes to the front
+        self.graph.fail(task, error)
+        if actor.worker is not None and task.caller in actor.queues:
+            self._send_caller(actor, actor.worker, task.caller)
+        if not actor.in_scope:
+            self._end_if_unused(actor)
+
+    def retry(self, actor: Actor, task: Task) -> None:
+        """A call raised and asks to be run again."""
+        self._queue_again(actor, [task])
+        if actor.worker is not None:
+            self._send_queued(actor, actor.worker)
+
+    def _queue_again(self, actor: Actor, tasks: list[Task]) -> None:
+        for task in reversed(tasks):
+            task.state = READY
+            task.worker = None
+            self._queue_first(actor, task)
+
+    # -- death ----------------------------------------------------------------------------------------------------
+
+    def killed(self, actor_id: int, no_restart: bool) -> None:
+        """Somebody asked to end it at once."""
+        actor = self.actors.get(actor_id)
+        if actor is None or actor.death is not None:
+            return
+        worker = actor.worker
+        reason = fault("ActorDied", actor.template.name, actor.id, "it was killed by `ray.kill`", None)
+        if no_restart or actor.restarts == 0 or worker is None:
+            self._die(actor, reason, at_once=True)
+        else:
+            sent = list(worker.sent.values())
+            worker.sent = {}
+            self._give_up(worker, at_once=True)
+            self.worker_lost(worker, sent, "it was killed by `ray.kill`")
+            self.graph._free_resources()
+
+    def exited(self, worker: Worker) -> None:
+        """The actor ended itself: no restart."""
+        actor = worker.actor
+        if actor is not None and actor.worker is worker:
+            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "exit_actor() was called", None))
+
+    def worker_lost(self, worker: Worker, sent: list[Task], cause: str, charged: bool = True) -> None:
+        """Its worker is gone: restart it if it may, else fail its calls. `charged`: that counts as a restart."""
+        actor = worker.actor
+        if actor is None or actor.worker is not worker:
+            return
+        again = [task for task in sent if task.retries or not charged]
+        if charged and (actor.restarts == 0 or not (actor.in_scope or actor.queued or again)):
+            self._die(actor, fault("ActorDied", actor.template.name, actor.id, cause, None), sent)
+            return
+        actor.worker = None
+        actor.created = False
+        if charged:
+            actor.restarts -= actor.restarts > 0
+            for task in again:
+                task.retries -= task.retries > 0
+        self._queue_again(actor, again)
+        for task in sent:
+            if task.state == SENT:
+                self.graph.fail(task, fault("ActorUnavailable", actor.template.name, actor.id, cause))
+        if actor.death is None:  # what ended just now may have been the last that was asked of it
+            self._place(actor)
+
+    def out_of_scope(self, actor_id: int) -> None:
+        """Nobody can name it any more: it ends after the calls made so far."""
+        actor = self.actors.get(actor_id)
+        if actor is not None:
+            actor.in_scope = False
+            if actor.death is not None:
+                del self.actors[actor_id]
+            else:
+                self._end_if_unused(actor)
+
+    def _end_if_unused(self, actor: Actor) -> None:
+        if actor.death is not None or actor.in_scope or actor.queued:
+            return
+        worker = actor.worker
+        if worker is None or (actor.created and not worker.sent):  # what runs its __init__ may finish that
+            reason = "all references to it were removed"
+            self._die(actor, fault("ActorDied", actor.template.name, actor.id, reason, None))
+
+    def _die(self, actor: Actor, death: Value, sent: Sequence[Task] = (), at_once: bool = False) -> None:
+        """It is gone for ever, and so are its calls: those in `sent`, at its worker if it still has one, and queued."""
+        actor.death = death
+        if actor.name_key is not None and self.names.get(actor.name_key) is actor:
+            del self.names[actor.name_key]
+        if actor.template.lifetime == "detached":
+            self.graph.objects.release(actor.id)
+        worker, actor.worker = actor.worker, None
+        lost = [*sent]
+        if worker is not None:
+            lost += worker.sent.values()
+            worker.sent = {}
+            self._give_up(worker, at_once)
+        elif actor in self.unplaced.get(actor.template.demand, ()):
+            self.unplaced[actor.template.demand].remove(actor)
+        for queue in actor.queues.values():
+            lost += queue
+        actor.queues = {}
+        actor.queued = 0
+        self._release_arguments(actor)
+        for task in lost:
+            if task.state != DONE:
+                self.graph.fail(task, death)
+        if not actor.in_scope:
+            self.actors.pop(actor.id, None)
+        self.graph._free_resources()
+
+    def _release_arguments(self, actor: Actor) -> None:
+        """It will not be created again."""
+        call, actor.call = actor.call, NO_CALL
+        for id in (*call.deps, *call.args[2]):
+            self.graph.objects.release(id)
+
+    def _give_up(self, worker: Worker, at_once: bool) -> None:
+        """End an actor's worker, and forget it at once: what it still says is not heard."""
+        graph = self.graph
+        if graph.scheduler.workers.get(worker.id) is worker:
+            graph.scheduler.stop(worker, at_once)
+            graph.scheduler.lose(worker)
+            loans, worker.loans = worker.loans, {}
+            for id, count in loans.items():
+                graph.objects.release(id, count)
+
+    def find(self, name_key: tuple[str, str]) -> Actor | None:
+        return self.names.get(name_key)
+
+    def check(self) -> None:
+        """Invariants: every call of a living actor is queued or sent, a dead one has none."""
+        for demand, unplaced in self.unplaced.items():
+            assert not self.graph.scheduler.has_room(demand), f"{unplaced} wait for nothing"
+            assert all(actor.death is None and actor.worker is None for actor in unplaced), unplaced
+        for actor in self.actors.values():
+            if actor.death is not None:
+                assert not actor.queued and not actor.queues and actor.worker is None, actor
+            waiting = [task for queue in actor.queues.values() for task in queue if task.state != DONE]
+            assert actor.queued == len(waiting), actor
+            assert actor.name_key is None or actor.death is not None or self.names[actor.name_key] is actor
+            for caller, queue in actor.queues.items():
+                for task in queue:
+                    assert task.actor is actor and task.caller == caller and task.state != SENT, task
+                if actor.worker is not None and len(actor.worker.sent) < CALLS_AHEAD and queue:
+                    assert queue[0].state == WAITING, f"{queue[0]} could have been sent"

@@ -1,0 +1,366 @@
+"""The dynamic task graph: a pure state machine. Events are method calls in the past tense; decisions come out in `out`.
+
+The rules:
+
+1. It never blocks, does no I/O and reads no clock: ids and `now` are given to it, so that a test can drive it
+   through any history and a simulator can replay one.
+2. Every call that was submitted ends exactly once, as values, an error or a fault; a call whose worker died is run
+   again only as often as it allows.
+3. Nothing here recurses along the graph: a chain of a million calls settles in a loop.
+
+Decisions, as tuples, in the order in which they must be carried out:
+
+    ("start", worker)        start a worker; messages may be sent to it at once
+    ("run", worker, task)    send a task or an actor's method call
+    ("create", worker, actor)
+    ("recall", worker)       ask for the calls that it has not begun
+    ("stop", worker)         let it end when it has done what it was sent; it owes us nothing
+    ("kill", worker)         end it at once
+    ("wake", watch)          a watch is done
+    ("free", value)          a stored value is not needed any more
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from minray.core.actors import ActorTable
+from minray.core.objects import Object, ObjectTable, Watch
+from minray.core.scheduler import Scheduler
+from minray.core.tasks import DONE, READY, SENT, WAITING, Call, Node, Task, Worker
+from minray.core.template import TaskTemplate
+from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
+
+
+class TaskGraph:
+    """All objects, calls, actors and workers of one run."""
+
+    def __init__(self) -> None:
+        self.out: list[tuple[Any, ...]] = []
+        self.objects = ObjectTable()
+        self.scheduler = Scheduler(self.out)
+        self.actors = ActorTable(self)
+        self.tasks: dict[int, Task] = {}
+        self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
+        self._settling = False
+
+    # -- nodes and workers ----------------------------------------------------------------------------------------
+
+    def node_joined(self, id: int, total: dict[str, int], warm: int = 0) -> None:
+        node = Node(id, total)
+        self.scheduler.nodes[id] = node
+        self.scheduler.warm(node, warm)
+        self._free_resources()
+
+    def worker_up(self, worker: Worker) -> None:
+        self.scheduler.up(worker)
+        if self.scheduler.hungry or self.actors.unplaced:
+            self._free_resources()
+
+    def worker_lost(self, worker: Worker, cause: str) -> None:
+        """A worker is gone: its running call is retried or failed, those behind it run elsewhere."""
+        if self.scheduler.workers.get(worker.id) is not worker:
+            return
+        sent = list(worker.sent.values())
+        worker.sent = {}
+        charged = self.scheduler.lose(worker)
+        loans, worker.loans = worker.loans, {}
+        for id, count in loans.items():
+            self.objects.release(id, count)
+        if worker.actor is not None:
+            self.actors.worker_lost(worker, sent, cause, charged)
+        elif sent:
+            running = sent[0]
+            if charged and not running.retries:
+                self.scheduler.requeue(sent[1:])
+                self.fail(running, fault("WorkerCrashed", running.name, cause))
+            else:
+                running.retries -= charged and running.retries > 0
+                self.scheduler.requeue(sent)
+        self._free_resources()
+
+    def _free_resources(self) -> None:
+        """Resources came free: actors that wait for a place first, as they are few and wait longest."""
+        self.actors.place_waiting()
+        self.scheduler.dispatch_all()
+        self._settle()
+
+    def blocked(self, worker: Worker) -> None:
+        """A call on `worker` waits for objects."""
+        self.scheduler.block(worker)
+        self._free_resources()
+
+    def unblocked(self, worker: Worker) -> None:
+        if worker.id in self.scheduler.workers:
+            self.scheduler.unblock(worker)
+
+    def ticked(self, now: float) -> None:
+        self.scheduler.now = now
+        self.scheduler.tick()
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    def submitted(self, id: int, template: TaskTemplate, call: Call, submitter: Worker | None = None) -> None:
+        """A task was submitted. Its objects are counted once for whoever did it."""
+        task = Task(id, call, 0 if submitter is None else submitter.id, template.name, template.num_returns,
+                    template.max_retries)  # fmt: skip
+        task.template = template
+        self.tasks[id] = task
+        self.expect(task, submitter)
+        if not task.missing:
+            self._ready(task)
+
+    def expect(self, task: Task, submitter: Worker | None) -> None:
+        """Make the objects of a new call, and hold its arguments until it is done."""
+        entries = self.objects.entries
+        for id in task.returns:
+            entries[id] = Object(1)
+            if submitter is not None:
+                submitter.loans[id] = submitter.loans.get(id, 0) + 1
+        call = task.call
+        for id in call.deps:
+            entry = entries.get(id)
+            if entry is not None:
+                entry.count += 1
+                if entry.value is None:
+                    task.missing += 1
+                    if entry.waiting is None:
+                        entry.waiting = [task]
+                    else:
+                        entry.waiting.append(task)
+        for id in call.args[2]:
+            self.objects.retain(id)
+
+    def finished(self, worker: Worker, id: int, values: Sequence[Value], seconds: float) -> None:
+        """A worker has run a call; `values` are what it returned, one for each of its objects."""
+        task = worker.sent.pop(id, None)
+        if task is None:
+            return
+        self.complete(task, values)
+        if task.actor is not None:
+            self.actors.call_finished(task.actor)
+        else:
+            self._finish(worker, task, seconds)
+
+    def _finish(self, worker: Worker, task: Task, seconds: float) -> None:
+        self.scheduler.finish(worker, task, seconds, refill=not self.actors.unplaced)
+        if worker.lane is None and (self.scheduler.hungry or self.actors.unplaced):
+            self._free_resources()
+
+    def failed(self, worker: Worker, id: int, error: Value, retry: bool, seconds: float) -> None:
+        """A call raised; `retry` says whether its options ask to run it again for this exception."""
+        task = worker.sent.get(id)
+        if task is None:
+            return
+        if not retry or task.retries == 0:
+            self.finished(worker, id, [error] * task.num_returns, seconds)
+            return
+        task.retries -= task.retries > 0
+        del worker.sent[id]
+        if task.actor is not None:
+            self.actors.retry(task.actor, task)
+        else:
+            self._finish(worker, task, seconds)
+            self.scheduler.requeue([task])
+
+    def returned(self, worker: Worker, ids: Sequence[int]) -> None:
+        """A worker hands back calls that it had not begun."""
+        tasks = [worker.sent[id] for id in ids if id in worker.sent]
+        for task in tasks:
+            self.unlend(worker, task)
+        self.scheduler.returned(worker, tasks)
+        self._free_resources()
+
+    def unlend(self, worker: Worker, task: Task) -> None:
+        """The worker never looked at the call's arguments: take back what was counted for it when it was sent."""
+        for id in task.call.args[2]:
+            self.objects.repay(worker.loans, id, 1)
+        for id in task.call.deps:
+            value = self.objects.value_of(id)
+            if value is not None:
+                self.objects.repay_value(worker.loans, id, value)
+
+    def lend(self, worker: Worker, task: Task) -> list[Value]:
+        """The values of the call's dependencies, counted for the worker they are now sent to."""
+        loans = worker.loans
+        objects = self.objects
+        call = task.call
+        for id in call.args[2]:
+            objects.lend(loans, id)
+        values = []
+        for id in call.deps:
+            value = objects.value_of(id)
+            assert value is not None
+            if value[0] >= 3 or value[2]:  # STORED and above, or with references inside
+                objects.lend_value(loans, id, value)
+            values.append(value)
+        return values
+
+    # -- results --------------------------------------------------------------------------------------------------
+
+    def complete(self, task: Task, values: Sequence[Value]) -> None:
+        """The call is over: its objects are ready, its arguments are let go, what waited goes on."""
+        task.state = DONE
+        task.worker = None
+        del self.tasks[task.id]
+        objects = self.objects
+        id = task.id
+        for value in values:
+            waiting = objects.resolve(id, value)
+            if waiting:
+                self._tell(waiting, value)
+            id += 1
+        call = task.call
+        for dep in call.deps:
+            objects.release(dep)
+        for inner in call.args[2]:
+            objects.release(inner)
+        if self._settled or objects.scopeless:
+            self._settle()
+
+    def _tell(self, waiting: list[Task | Watch], value: Value) -> None:
+        for waiter in waiting:
+            waiter.missing -= 1
+            if isinstance(waiter, Task):
+                if not waiter.missing:
+                    self._settled.append(waiter)
+            elif not waiter.done and (waiter.missing <= 0 or (waiter.eager and value[0] >= FIRST_ERROR)):
+                waiter.done = True
+                self.out.append(("wake", waiter))
+
+    def fail(self, task: Task, error: Value) -> None:
+        """End a call without running it."""
+        self.complete(task, [error] * task.num_returns)
+
+    def _ready(self, task: Task) -> None:
+        """Its arguments are there: queue it, or fail it with the first argument that failed."""
+        for id in task.call.deps:
+            value = self.objects.value_of(id)
+            if value is not None and value[0] >= FIRST_ERROR:
+                error = dependency_failed(task.name, value)
+                if task.actor is None:
+                    self.fail(task, error)
+                else:
+                    self.actors.drop(task.actor, task, error)
+                return
+        if task.actor is None:
+            self.scheduler.enqueue(task)
+        else:
+            self.actors.call_ready(task.actor, task)
+
+    def _settle(self) -> None:
+        """Go on with everything that was waiting for what has just become ready or unreachable."""
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._settled or self.objects.scopeless:
+                while self._settled:
+                    task = self._settled.popleft()
+                    if task.actor is not None and task.method is None:
+                        self.actors.creation_ready(task.actor, task)
+                    elif task.state != DONE:  # its actor may have died while it waited
+                        self._ready(task)
+                while self.objects.scopeless:
+                    self.actors.out_of_scope(self.objects.scopeless.popleft())
+        finally:
+            self._settling = False
+
+    # -- objects --------------------------------------------------------------------------------------------------
+
+    def stored(self, id: int, value: Value, holder: Worker | None = None) -> None:
+        """Somebody put a value; it is counted once for them."""
+        self.objects.add(id, value)
+        if holder is not None:
+            holder.loans[id] = holder.loans.get(id, 0) + 1
+
+    def watched(self, ids: Sequence[int], count: int, token: Any, eager: bool = False) -> Watch:
+        """Watch until `count` of `ids` are ready (`eager`: or one has failed); the watch may be done already."""
+        entries = self.objects.entries
+        pending = []
+        failed = False
+        for id in ids:
+            entry = entries.get(id)
+            if entry is None:
+                failed = True
+            elif entry.value is None:
+                pending.append(entry)
+            elif entry.value[0] >= FIRST_ERROR:
+                failed = True
+        watch = Watch(count - (len(ids) - len(pending)), token, eager)
+        if watch.missing <= 0 or (eager and failed):
+            watch.done = True
+        else:
+            for entry in pending:
+                waiting = entry.waiting
+                if waiting is None:
+                    entry.waiting = [watch]
+                    continue
+                length = len(waiting)
+                if length >= 8 and length & (length - 1) == 0:
+                    # Now and then drop those who wait no more: somebody may ask for a slow object again and again.
+                    entry.waiting = waiting = [one for one in waiting if isinstance(one, Task) or not one.done]
+                waiting.append(watch)
+        return watch
+
+    def unwatched(self, ids: Sequence[int], watch: Watch) -> None:
+        """Nobody waits for `watch` any more."""
+        watch.done = True
+        for id in ids:
+            entry = self.objects.entries.get(id)
+            if entry is not None and entry.waiting and entry.waiting[-1] is watch:
+                entry.waiting.pop()
+
+    def ready(self, ids: Sequence[int]) -> list[int]:
+        """Those of `ids` that are ready (or gone)."""
+        entries = self.objects.entries
+        return [id for id in ids if (entry := entries.get(id)) is None or entry.value is not None]
+
+    def released(self, id: int, count: int = 1) -> None:
+        """The driver dropped references."""
+        self.objects.release(id, count)
+        if self.objects.scopeless:
+            self._settle()
+
+    def repaid(self, worker: Worker, id: int, count: int) -> None:
+        """A worker gave references back."""
+        self.objects.repay(worker.loans, id, count)
+        if self.objects.scopeless:
+            self._settle()
+
+    def take_out(self) -> list[tuple[Any, ...]]:
+        """The decisions since the last time, in order."""
+        out = self.out
+        for value in self.objects.freed:
+            out.append(("free", value))
+        self.objects.freed.clear()
+        taken = out[:]
+        out.clear()
+        return taken
+
+    # -- invariants -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Assert everything that must hold between two events. Tests call it after each."""
+        assert not self._settled and not self.objects.scopeless
+        workers = self.scheduler.workers.values()
+        self.objects.check(worker.loans for worker in workers)
+        self.scheduler.check()
+        self.actors.check()
+        ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
+        sent = {id for worker in workers for id in worker.sent}
+        for id, task in self.tasks.items():
+            assert task.id == id and task.state != DONE
+            if task.actor is None:
+                assert (task.state == WAITING) == (task.missing > 0), task
+                assert (task.state == READY) == (id in ready), task
+                assert (task.state == SENT) == (id in sent), task
+            for object_id in task.returns:
+                entry = self.objects.entries[object_id]
+                assert entry.value is None, (task, entry)
+            for dep in task.call.deps:
+                assert dep not in self.objects.entries or self.objects.entries[dep].count > 0
+        assert ready <= self.tasks.keys()
+        assert sent <= self.tasks.keys()

@@ -1,0 +1,168 @@
+"""Ownership: which objects exist, what they hold, who still needs them, and who waits for them.
+
+The rules:
+
+1. An object lives while its count is above zero or its value is still to come. Counts are held by references in the
+   driver, loans to workers, calls that have it as an argument, and objects whose values contain it.
+2. A loan is made when a worker is sent a reference (or a mapped value), and given back in one message with the
+   number of times it was received, so that a reference on its way is never lost.
+3. An object becomes ready once. What waits for it (calls, watches) is told once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from minray.core.value import STORED, Value, fault
+
+if TYPE_CHECKING:
+    from minray.core.tasks import Task
+
+
+class Watch:
+    """Somebody who waits until `missing` more objects are ready, or (`eager`) the first one failed.
+
+    `token` is whose it is; the core never looks at it.
+    """
+
+    __slots__ = ("done", "eager", "missing", "token")
+
+    def __init__(self, missing: int, token: Any, eager: bool = False) -> None:
+        self.missing = missing
+        self.token = token
+        self.eager = eager
+        self.done = False
+
+    def __repr__(self) -> str:
+        return f"<Watch missing={self.missing} done={self.done}>"
+
+
+class Object:
+    """One object: pending while `value` is None."""
+
+    __slots__ = ("count", "value", "waiting")
+
+    def __init__(self, count: int, value: Value | None = None) -> None:
+        self.count = count
+        self.value = value
+        self.waiting: list[Task | Watch] | None = None
+
+    def __repr__(self) -> str:
+        state = "pending" if self.value is None else "ready"
+        return f"<Object {state} count={self.count} waiting={len(self.waiting or ())}>"
+
+
+class ObjectTable:
+    """All objects of a run. What it decides is read from `freed` (stored values without a user) and `scopeless`
+    (ids nobody can name any more)."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Object] = {}
+        self.freed: list[Value] = []
+        self.scopeless: deque[int] = deque()
+
+    def value_of(self, id: int) -> Value | None:
+        """The value, None while pending; of an object that is gone, the fault that says so."""
+        entry = self.entries.get(id)
+        return fault("ObjectLost", id) if entry is None else entry.value
+
+    def retain(self, id: int, count: int = 1) -> None:
+        entry = self.entries.get(id)
+        if entry is not None:
+            entry.count += count
+
+    def release(self, id: int, count: int = 1) -> None:
+        """Drop `count` references; free what nobody needs, and what only that held, without recursion."""
+        entry = self.entries.get(id)
+        if entry is None:
+            return
+        entry.count -= count
+        if entry.count <= 0 and entry.value is not None:
+            self._free(id, entry)
+
+    def lend(self, loans: dict[int, int], id: int) -> None:
+        """Count one reference for the worker that keeps `loans`."""
+        entry = self.entries.get(id)
+        if entry is not None:
+            entry.count += 1
+            loans[id] = loans.get(id, 0) + 1
+
+    def repay(self, loans: dict[int, int], id: int, count: int) -> None:
+        """A worker gives `count` references back."""
+        held = loans.get(id, 0)
+        count = min(count, held)
+        if count == held:
+            loans.pop(id, None)
+        else:
+            loans[id] = held - count
+        if count:
+            self.release(id, count)
+
+    def lend_value(self, loans: dict[int, int], id: int, value: Value) -> None:
+        """Count what a worker holds once it has been sent `value`: the mapped bytes, and the references inside."""
+        if value[0] == STORED:
+            self.lend(loans, id)
+        for inner in value[2]:
+            self.lend(loans, inner)
+
+    def repay_value(self, loans: dict[int, int], id: int, value: Value) -> None:
+        """Undo `lend_value` for a value that was sent and never looked at."""
+        if value[0] == STORED:
+            self.repay(loans, id, 1)
+        for inner in value[2]:
+            self.repay(loans, inner, 1)
+
+    def resolve(self, id: int, value: Value) -> list[Task | Watch]:
+        """Give a pending object its value; return what waited for it."""
+        entry = self.entries[id]
+        assert entry.value is None, f"object {id} became ready twice"
+        entry.value = value
+        for inner in value[2]:
+            self.retain(inner)
+        waiting, entry.waiting = entry.waiting, None
+        if entry.count <= 0:
+            self._free(id, entry)
+        return waiting or []
+
+    def add(self, id: int, value: Value, count: int = 1) -> None:
+        """A new object that is ready."""
+        self.entries[id] = Object(count, value)
+        for inner in value[2]:
+            self.retain(inner)
+
+    def _free(self, id: int, entry: Object) -> None:
+        stack = [(id, entry)]
+        while stack:
+            id, entry = stack.pop()
+            del self.entries[id]
+            value = entry.value
+            assert value is not None
+            if value[0] == STORED:
+                self.freed.append(value)
+            if value is HANDLE:
+                self.scopeless.append(id)
+            for inner in value[2]:
+                below = self.entries.get(inner)
+                if below is not None:
+                    below.count -= 1
+                    if below.count <= 0 and below.value is not None:
+                        stack.append((inner, below))
+
+    def check(self, holders: Iterable[dict[int, int]]) -> None:
+        """Invariants: counts never negative, loans never more than counts, no dead object kept."""
+        lent: dict[int, int] = {}
+        for loans in holders:
+            for id, n in loans.items():
+                assert n > 0
+                lent[id] = lent.get(id, 0) + n
+        for id, entry in self.entries.items():
+            assert entry.count >= lent.pop(id, 0), (id, entry)
+            assert entry.count > 0 or entry.value is None, (id, entry)
+            assert entry.value is None or not entry.waiting, (id, entry)
+        assert not lent, f"loans of objects that are gone: {lent}"
+
+
+#: The value behind an actor's id: an object whose references are the actor's handles.
+HANDLE: Value = (0, "actor handle", ())

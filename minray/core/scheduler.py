@@ -1,0 +1,356 @@
+"""Who runs what: leases of workers to lanes, calls sent ahead, calls taken back.
+
+The rules:
+
+1. A worker is leased to one lane while it has tasks of it, and holds the lane's demand on its node meanwhile; a blocked
+   worker lends it back until it goes on.
+2. A call is sent to an idle worker if there is one, else to a new one if the node has room, else ahead to a leased
+   worker, but only as far as the work already there is known to be short. Nothing is sent behind a blocked worker.
+3. Calls that were sent ahead and not begun are recalled when their worker blocks, runs long, or another has nothing
+   to do. A worker answers every recall with what it had not begun, so that each call runs once.
+4. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
+   before all lanes.
+
+Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)``, ``("recall", worker)``,
+``("stop", worker)``, ``("kill", worker)``.
+"""
+
+from __future__ import annotations
+
+from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker
+from minray.core.template import Demand
+
+#: Seconds of known work that may be sent ahead to one worker. Long enough that a reader who gets the interpreter
+#: late (5 ms is CPython's switch interval, the pump comes by every fraction of that) finds the worker still busy,
+#: short enough to recall.
+AHEAD_SECONDS = 0.002
+#: Calls that may be sent ahead to one worker, however short they are.
+AHEAD_CALLS = 128
+#: A call that has run this long gets what is queued behind it recalled.
+STUCK_SECONDS = 0.005
+#: Work ahead that is worth a recall when another worker has nothing to do.
+WORTH_STEALING_SECONDS = 0.0005
+#: An idle worker beyond the node's CPUs is stopped after this long.
+SURPLUS_SECONDS = 2.0
+#: So many workers in a row may be lost before they come up, without a retry or a restart of what they were sent being
+#: used.
+MAX_STILLBORN = 3
+#: Lanes up to which nobody looks whether some are of no use any more.
+MANY_LANES = 64
+#: Weight of the newest measurement in a function's pace.
+PACE_WEIGHT = 0.2
+
+
+class Scheduler:
+    """The lanes, nodes and workers of a run."""
+
+    def __init__(self, out: list[tuple[object, ...]]) -> None:
+        self.out = out
+        self.nodes: dict[int, Node] = {}
+        self.workers: dict[int, Worker] = {}
+        self.lanes: dict[Demand, Lane] = {}
+        self.hungry: dict[Demand, Lane] = {}  # stalled lanes, the longest waiting first
+        self.now = 0.0
+        self.sent_ahead = False  # some worker may have calls queued behind its head
+        self.last_worker = 0
+        self._many_lanes = MANY_LANES
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    def start(self, node: Node) -> Worker:
+        """A new worker, to which messages can be sent at once."""
+        self.last_worker += 1
+        worker = Worker(self.last_worker, node)
+        self.workers[worker.id] = worker
+        node.starting += 1
+        self.out.append(("start", worker))
+        return worker
+
+    def up(self, worker: Worker) -> None:
+        """It has said hello."""
+        worker.up = True
+        worker.node.starting -= 1
+        worker.node.stillborn = 0
+
+    def warm(self, node: Node, count: int) -> None:
+        """Start `count` workers before there is work."""
+        for _ in range(count):
+            worker = self.start(node)
+            worker.idle_since = self.now
+            node.idle.append(worker)
+
+    def obtain(self, demand: Demand) -> Worker | None:
+        """An idle or new worker that holds `demand`; None where no node has it free."""
+        for node in self.nodes.values():
+            if node.has_room(demand):
+                worker = node.idle.pop() if node.idle else self.start(node)
+                node.take(demand)
+                worker.held = demand
+                return worker
+        return None
+
+    def has_room(self, demand: Demand) -> bool:
+        return any(node.has_room(demand) for node in self.nodes.values())
+
+    def lose(self, worker: Worker) -> bool:
+        """Forget a worker that is gone, and give back what it held. False: that says nothing about what it was sent.
+
+        It says something if the worker had come up, or if too many in a row have not.
+        """
+        node = worker.node
+        del self.workers[worker.id]
+        if not worker.up:
+            node.starting -= 1
+            node.stillborn += 1
+        self._let_go(worker)
+        if worker in node.idle:
+            node.idle.remove(worker)
+        if worker.lane is not None:
+            worker.lane.leased.pop(worker.id, None)
+            worker.lane = None
+        return worker.up or node.stillborn > MAX_STILLBORN
+
+    @staticmethod
+    def _let_go(worker: Worker) -> None:
+        """Give back what it holds, part of which it may have lent out already."""
+        if worker.lent:
+            worker.node.take(worker.lent)
+            worker.lent = ()
+        worker.node.give(worker.held)
+        worker.held = ()
+
+    def stop(self, worker: Worker, at_once: bool = False) -> None:
+        worker.stopping = True
+        self.out.append(("kill" if at_once else "stop", worker))
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def enqueue(self, task: Task) -> None:
+        """A task's arguments are there: run it when its turn comes."""
+        template = task.template
+        assert template is not None
+        task.state = READY
+        lane = self.lanes.get(template.demand)
+        if lane is None:
+            lane = self._new_lane(template.demand)
+        lane.ready.append(task)
+        if not lane.stalled:
+            self.dispatch(lane)
+
+    def _new_lane(self, demand: Demand) -> Lane:
+        if len(self.lanes) >= self._many_lanes:  # forget those that nobody uses, however many demands there ever were
+            self.lanes = {lane.demand: lane for lane in self.lanes.values() if lane.ready or lane.leased}
+            self._many_lanes = max(MANY_LANES, 2 * len(self.lanes))
+        lane = self.lanes[demand] = Lane(demand)
+        return lane
+
+    def requeue(self, tasks: list[Task]) -> None:
+        """Put tasks that were sent and not begun back in front, in their order."""
+        lanes: dict[Demand, Lane] = {}
+        for task in reversed(tasks):
+            assert task.template is not None
+            task.state = READY
+            task.worker = None
+            demand = task.template.demand
+            lane = lanes[demand] = self.lanes.get(demand) or self._new_lane(demand)
+            lane.ready.appendleft(task)
+        for lane in lanes.values():
+            self.dispatch(lane)
+
+    def dispatch(self, lane: Lane) -> None:
+        """Send what can be sent of one lane. If that is not all, it is the last of those that wait."""
+        ready = lane.ready
+        served = False
+        while ready:
+            worker = self._worker_for(lane, ready[0])
+            if worker is None:
+                if served or not lane.stalled:
+                    lane.stalled = True
+                    self.hungry.pop(lane.demand, None)
+                    self.hungry[lane.demand] = lane
+                return
+            self._assign(worker, ready.popleft())
+            served = True
+        if lane.stalled:
+            lane.stalled = False
+            self.hungry.pop(lane.demand, None)
+
+    def dispatch_all(self) -> None:
+        """Resources or workers came free: try every lane that waits, the longest waiting first."""
+        if self.hungry:
+            for lane in list(self.hungry.values()):
+                self.dispatch(lane)
+
+    def _worker_for(self, lane: Lane, task: Task) -> Worker | None:
+        worker = self.obtain(lane.demand)
+        if worker is not None:
+            worker.lane = lane
+            lane.leased[worker.id] = worker
+            return worker
+        best = None
+        for worker in lane.leased.values():
+            if (best is None or worker.load < best.load) and self._has_room(worker, task):
+                best = worker
+        return best
+
+    @staticmethod
+    def _has_room(worker: Worker, task: Task) -> bool:
+        if worker.blocked or worker.stuck or worker.recalling or worker.stopping:
+            return False
+        waiting = len(worker.sent)
+        if not waiting:
+            return True
+        assert task.template is not None
+        pace = task.template.pace
+        return pace is not None and worker.up and worker.load + pace <= AHEAD_SECONDS and waiting < AHEAD_CALLS
+
+    def _assign(self, worker: Worker, task: Task) -> None:
+        template = task.template
+        assert template is not None
+        if worker.sent:
+            self.sent_ahead = True
+        else:
+            worker.running_since = self.now
+        worker.sent[task.id] = task
+        cost = template.pace or 0.0
+        task.cost = cost
+        worker.load += cost
+        task.worker = worker
+        task.state = SENT
+        self.out.append(("run", worker, task))
+
+    def finish(self, worker: Worker, task: Task, seconds: float, refill: bool) -> None:
+        """A leased worker has finished `task`, which is no longer in `sent`: give it more, or end the lease.
+
+        `refill`: nobody but lanes waits for resources.
+        """
+        template = task.template
+        assert template is not None
+        pace = template.pace
+        template.pace = seconds if pace is None else pace + PACE_WEIGHT * (seconds - pace)
+        worker.stuck = False
+        worker.running_since = self.now
+        worker.load -= task.cost
+        sent = worker.sent
+        lane = worker.lane
+        if lane is None or worker.stopping:
+            return
+        if not sent:
+            worker.load = 0.0  # what rounding has left
+        ready = lane.ready
+        # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
+        if ready and refill and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
+            while ready and self._has_room(worker, ready[0]):
+                self._assign(worker, ready.popleft())
+            if not ready and lane.stalled:
+                lane.stalled = False
+                self.hungry.pop(lane.demand, None)
+        if not sent:
+            self.end_lease(worker)
+
+    def end_lease(self, worker: Worker) -> None:
+        """A worker of the pool has nothing left to do: it is idle, and what it held is free for whoever comes next."""
+        lane = worker.lane
+        assert lane is not None
+        del lane.leased[worker.id]
+        worker.lane = None
+        worker.load = 0.0
+        worker.stuck = False
+        self._let_go(worker)
+        worker.idle_since = self.now
+        worker.node.idle.append(worker)
+        if self.sent_ahead and not self.hungry:
+            self._steal(lane)
+
+    # -- calls sent ahead and taken back --------------------------------------------------------------------------
+
+    def _steal(self, lane: Lane) -> None:
+        busiest = None
+        for worker in lane.leased.values():
+            if len(worker.sent) > 1 and not worker.recalling and worker.load > WORTH_STEALING_SECONDS:
+                if busiest is None or worker.load > busiest.load:
+                    busiest = worker
+        if busiest is not None:
+            self.recall(busiest)
+
+    def recall(self, worker: Worker) -> None:
+        worker.recalling = True
+        self.out.append(("recall", worker))
+
+    def returned(self, worker: Worker, tasks: list[Task]) -> None:
+        """A worker's answer to a recall: these it had not begun."""
+        worker.recalling = False
+        for task in tasks:
+            del worker.sent[task.id]
+            worker.load -= task.cost
+        if tasks:
+            self.requeue(tasks)
+        if not worker.sent and worker.lane is not None:
+            self.end_lease(worker)
+
+    def block(self, worker: Worker) -> None:
+        """A call on `worker` waits for others: lend its resources out, and take back what is queued behind it."""
+        worker.blocked += 1
+        if not worker.lent:
+            # Its CPUs alone: a GPU that a task has loaded something on is still in use (Ray does the same).
+            worker.lent = tuple([part for part in worker.held if part[0] == "CPU"])
+            worker.node.give(worker.lent)
+        if worker.lane is not None and len(worker.sent) > 1 and not worker.recalling:
+            self.recall(worker)
+
+    def unblock(self, worker: Worker) -> None:
+        """It goes on. Its node may be overdrawn for a while: nothing new starts there until that is made good."""
+        worker.blocked -= 1
+        if not worker.blocked:
+            worker.node.take(worker.lent)
+            worker.lent = ()
+            worker.running_since = self.now
+
+    def tick(self) -> None:
+        """Time has passed: recall what is stuck behind long calls, stop workers that nobody needs."""
+        if self.sent_ahead:
+            self.sent_ahead = False
+            for lane in self.lanes.values():
+                for worker in lane.leased.values():
+                    if len(worker.sent) > 1:
+                        self.sent_ahead = True
+                        if not worker.recalling and self.now - worker.running_since > STUCK_SECONDS:
+                            worker.stuck = True
+                            self.recall(worker)
+        for node in self.nodes.values():
+            while len(node.idle) > node.cpus and self.now - node.idle[0].idle_since > SURPLUS_SECONDS:
+                self.stop(node.idle.pop(0))
+
+    def surplus(self) -> bool:
+        """Whether a tick in a second or two might stop a worker."""
+        return any(len(node.idle) > node.cpus for node in self.nodes.values())
+
+    def check(self) -> None:
+        """Invariants: resources neither lost nor made, leases and queues consistent."""
+        for node in self.nodes.values():
+            held: dict[str, int] = dict.fromkeys(node.free, 0)
+            for worker in self.workers.values():
+                if worker.node is node:
+                    for name, amount in worker.held:
+                        held[name] += amount
+                    for name, amount in worker.lent:
+                        held[name] -= amount
+            for name, amount in node.free.items():
+                assert amount + held[name] == node.total.get(name, 0), (node, name, held)
+            for worker in node.idle:
+                assert not worker.sent and worker.lane is None and worker.actor is None, worker
+                assert not worker.held and not worker.lent, worker
+                assert worker.id in self.workers, worker
+            assert node.starting == sum(not worker.up for worker in self.workers.values() if worker.node is node), node
+        assert self.hungry.keys() <= self.lanes.keys()
+        for lane in self.lanes.values():
+            assert lane.stalled == (lane.demand in self.hungry)
+            assert lane.stalled or not lane.ready, lane
+            assert not lane.stalled or not self.has_room(lane.demand), f"{lane} waits for nothing"
+            for task in lane.ready:
+                assert task.state == READY, task
+            for worker in lane.leased.values():
+                assert worker.lane is lane and worker.sent, worker
+                assert all(task.state == SENT and task.worker is worker for task in worker.sent.values()), worker
+        for worker in self.workers.values():
+            assert worker.lane is None or worker.id in worker.lane.leased, worker

@@ -1,0 +1,223 @@
+"""The nouns of the graph: calls, the actors and workers that carry them out, and the nodes these live on."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, MethodTemplate, TaskTemplate
+from minray.core.value import NONE, Value
+
+# A call's life. `TRANSITIONS` is the table that the tests check every step against.
+WAITING = "waiting"  #: for arguments that are still pending
+READY = "ready"  #: to run, as soon as a worker is
+SENT = "sent"  #: to a worker, in front of which it queues or runs
+DONE = "done"  #: as a value, an error or cancelled
+
+TRANSITIONS = {
+    WAITING: {READY, DONE},
+    READY: {SENT, DONE},
+    SENT: {DONE, READY},
+    DONE: set[str](),
+}
+
+
+class Call:
+    """What the caller handed over: the encoded arguments.
+
+    `args` is the encoded ``(args, kwargs)`` without top-level references; `where` says for each of `deps` which
+    argument it is (a position, a keyword, or ``"*"`` for an object that holds all of ``(args, kwargs)``).
+    """
+
+    __slots__ = ("args", "deps", "where")
+
+    def __init__(self, args: Value, where: tuple[int | str, ...] = (), deps: tuple[int, ...] = ()) -> None:
+        self.args = args
+        self.where = where
+        self.deps = deps
+
+
+#: Without arguments.
+NO_CALL = Call(NONE)
+
+
+class Task:
+    """One call on its way to its result. `id` names its first object too."""
+
+    __slots__ = (
+        "actor",
+        "caller",
+        "call",
+        "cost",
+        "id",
+        "method",
+        "missing",
+        "name",
+        "num_returns",
+        "retries",
+        "state",
+        "template",
+        "worker",
+    )
+
+    def __init__(self, id: int, call: Call, caller: int, name: str, num_returns: int, retries: int) -> None:
+        self.id = id
+        self.call = call
+        self.caller = caller
+        self.name = name
+        self.num_returns = num_returns
+        self.retries = retries  # how often it may still be run again; -1 is "for ever"
+        self.missing = 0
+        self.state = WAITING
+        self.cost = 0.0
+        self.worker: Worker | None = None
+        self.template: TaskTemplate | None = None
+        self.actor: Actor | None = None
+        self.method: MethodTemplate | None = None  # of an actor's call; its creation has none
+
+    @property
+    def returns(self) -> range:
+        """The ids of the objects that it makes."""
+        return range(self.id, self.id + self.num_returns)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} {self.id} {self.state} missing={self.missing}>"
+
+
+class Lane:
+    """All tasks that ask for the same resources, in order of readiness, and the workers that run such tasks now.
+
+    A worker keeps its lease while it has tasks of the lane: that is what lets calls be sent ahead to it. `stalled`
+    is set when no worker could take the head, so that a backlog costs a submitter nothing but an append.
+    """
+
+    __slots__ = ("demand", "leased", "ready", "stalled")
+
+    def __init__(self, demand: Demand) -> None:
+        self.demand = demand
+        self.ready: deque[Task] = deque()
+        self.leased: dict[int, Worker] = {}
+        self.stalled = False
+
+    def __repr__(self) -> str:
+        return f"<Lane {dict(self.demand)} ready={len(self.ready)} leased={list(self.leased)}>"
+
+
+class Node:
+    """A machine: what it has, what of that is free (below zero while unblocked workers share it)."""
+
+    __slots__ = ("cpus", "free", "id", "idle", "starting", "stillborn", "total")
+
+    def __init__(self, id: int, total: dict[str, int]) -> None:
+        self.id = id
+        self.total = dict(total)
+        self.free = dict(total)
+        self.cpus = max(1, total.get("CPU", 0) // RESOURCE_UNIT)
+        self.idle: list[Worker] = []
+        self.starting = 0  # workers that have not come up yet
+        self.stillborn = 0  # workers in a row that were lost before they did
+
+    def has_room(self, demand: Demand) -> bool:
+        """Whether there can be a worker that holds `demand`, now."""
+        free = self.free
+        for name, amount in demand:
+            if free.get(name, 0) < amount:
+                return False
+        # Of what asks for nothing there is always room for more, but not for all of it to start at once.
+        return bool(demand or self.idle) or self.starting < self.cpus
+
+    def take(self, demand: Demand) -> None:
+        for name, amount in demand:
+            self.free[name] = self.free.get(name, 0) - amount
+
+    def give(self, demand: Demand) -> None:
+        for name, amount in demand:
+            self.free[name] += amount
+
+    def __repr__(self) -> str:
+        return f"<Node {self.id} free={self.free} idle={len(self.idle)}>"
+
+
+class Worker:
+    """One worker: idle, leased to a lane, or an actor's own. `sent` is in the order of sending: its head runs."""
+
+    __slots__ = (
+        "actor",
+        "blocked",
+        "held",
+        "id",
+        "idle_since",
+        "lane",
+        "lent",
+        "load",
+        "loans",
+        "node",
+        "recalling",
+        "running_since",
+        "sent",
+        "stopping",
+        "stuck",
+        "up",
+    )
+
+    def __init__(self, id: int, node: Node) -> None:
+        self.id = id
+        self.node = node
+        self.lane: Lane | None = None
+        self.actor: Actor | None = None
+        self.held: Demand = ()  # what of its node's resources it has
+        self.lent: Demand = ()  # what of that others may use while it is blocked
+        self.sent: dict[int, Task] = {}
+        self.loans: dict[int, int] = {}
+        self.load = 0.0  # seconds of work sent ahead to it, as far as known
+        self.blocked = 0  # its threads that wait in get
+        self.recalling = False  # asked to hand back what it has not begun
+        self.stuck = False  # its head runs long: nothing more is sent to it until it finishes
+        self.running_since = 0.0
+        self.idle_since = 0.0
+        self.up = False  # has said hello
+        self.stopping = False
+
+    def __repr__(self) -> str:
+        what = self.actor or self.lane or "idle"
+        return f"<Worker {self.id} {what} sent={list(self.sent)} blocked={self.blocked}>"
+
+
+class Actor:
+    """One actor: its calls queue per caller, in the caller's order, and go to its own worker."""
+
+    __slots__ = (
+        "call",
+        "created",
+        "death",
+        "id",
+        "in_scope",
+        "missing",
+        "name_key",
+        "queued",
+        "queues",
+        "restarts",
+        "template",
+        "worker",
+    )
+
+    def __init__(self, id: int, template: ActorTemplate, call: Call) -> None:
+        self.id = id
+        self.template = template
+        self.call = call
+        self.missing = 0
+        self.worker: Worker | None = None
+        self.created = False  # its __init__ has returned, in the present incarnation
+        self.death: Value | None = None  # the fault that later calls get
+        self.restarts = template.max_restarts  # left; -1 is "for ever"
+        self.in_scope = True  # somebody has a handle
+        self.queues: dict[int, deque[Task]] = {}
+        self.queued = 0
+        self.name_key: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        state = "dead" if self.death else "alive" if self.created else "starting"
+        return f"<Actor {self.template.name} {self.id} {state} queued={self.queued}>"
+
+
+Token = Any

@@ -1,0 +1,166 @@
+"""The constant parts of a call: what `f.options(...)` fixes once, and `.remote(...)` reuses every time.
+
+A template is built when options are chosen, so that a call itself carries only a reference to it. Templates
+are compared by `key`, a content hash: a worker or an owner that has seen a key never needs the body again.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+#: Resource amounts are integers in units of 1/10,000, so that fractions add up exactly.
+RESOURCE_UNIT = 10_000
+
+#: ``(("CPU", 10_000), ("GPU", 5_000))``: sorted by name, zero amounts left out.
+Demand = tuple[tuple[str, int], ...]
+
+
+class Code:
+    """A function or class, pickled once. `key` is the hash of `blob`; `refs` are the objects it closes over."""
+
+    __slots__ = ("blob", "key", "name", "refs")
+
+    def __init__(self, key: bytes, blob: bytes, name: str, refs: tuple[int, ...] = ()) -> None:
+        self.key = key
+        self.blob = blob
+        self.name = name
+        self.refs = refs
+
+    def __repr__(self) -> str:
+        return f"<Code {self.name} {self.key.hex()[:8]}>"
+
+
+class TaskTemplate:
+    """What every call of one remote function under one set of options has in common.
+
+    `num_returns` is the number of objects a call makes (at least 0); `max_retries` is -1 for "for ever";
+    `retry_exceptions` is False, True, or the `Code` of a tuple of exception types.
+    """
+
+    __slots__ = (
+        "code",
+        "demand",
+        "key",
+        "max_retries",
+        "name",
+        "num_returns",
+        "options",
+        "pace",
+        "retry_exceptions",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        code: Code,
+        name: str,
+        num_returns: int = 1,
+        demand: Demand = (("CPU", RESOURCE_UNIT),),
+        max_retries: int = 3,
+        retry_exceptions: Any = False,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.key = key
+        self.code = code
+        self.name = name
+        self.num_returns = num_returns
+        self.demand = demand
+        self.max_retries = max_retries
+        self.retry_exceptions = retry_exceptions
+        self.options = options or {}
+        self.pace: float | None = None  # seconds a call took lately: the scheduler's, None before the first
+
+    def __repr__(self) -> str:
+        return f"<TaskTemplate {self.name}>"
+
+
+class MethodTemplate:
+    """What every call of one method under one set of options has in common.
+
+    `name` is what errors and listings call it (``"Class.method"``); `max_retries` is how often a call may be run
+    again after its actor was restarted, or after an exception that `retry_exceptions` asks for.
+    """
+
+    __slots__ = ("key", "max_retries", "method", "name", "num_returns", "retry_exceptions")
+
+    def __init__(
+        self,
+        key: bytes,
+        method: str,
+        name: str,
+        num_returns: int = 1,
+        max_retries: int = 0,
+        retry_exceptions: Any = False,
+    ) -> None:
+        self.key = key
+        self.method = method
+        self.name = name
+        self.num_returns = num_returns
+        self.max_retries = max_retries
+        self.retry_exceptions = retry_exceptions
+
+    def __repr__(self) -> str:
+        return f"<MethodTemplate {self.name}>"
+
+
+class ActorTemplate:
+    """What every actor made from one class under one set of options has in common.
+
+    `demand` is held for the actor's whole life. `methods` maps a public method's name to its `@method` options
+    (``{"num_returns": 2}``), so that a handle that arrives in another process knows what it may call.
+    """
+
+    __slots__ = (
+        "code",
+        "demand",
+        "key",
+        "lifetime",
+        "max_concurrency",
+        "max_restarts",
+        "max_task_retries",
+        "methods",
+        "name",
+        "namespace",
+        "options",
+        "packed",
+        "registered_name",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        code: Code,
+        name: str,
+        methods: dict[str, dict[str, Any]],
+        demand: Demand = (),
+        max_restarts: int = 0,
+        max_task_retries: int = 0,
+        max_concurrency: int | None = None,
+        registered_name: str | None = None,
+        namespace: str | None = None,
+        lifetime: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.key = key
+        self.code = code
+        self.name = name
+        self.methods = methods
+        self.demand = demand
+        self.max_restarts = max_restarts
+        self.max_task_retries = max_task_retries
+        self.max_concurrency = max_concurrency
+        self.registered_name = registered_name
+        self.packed: bytes | None = None  # pickled without its code: what handles carry
+        self.namespace = namespace
+        self.lifetime = lifetime
+        self.options = options or {}
+
+    def without_code(self) -> ActorTemplate:
+        """As much of it as a handle needs."""
+        light = copy(self)
+        light.code = Code(self.code.key, b"", self.code.name)
+        return light
+
+    def __repr__(self) -> str:
+        return f"<ActorTemplate {self.name}>"

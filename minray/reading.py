@@ -1,0 +1,172 @@
+"""Who reads the channel: leader and followers.
+
+      user thread A ──wait()──> leads: receive(), receive(), ... until A's own wait is over ──> hands over
+      user thread B ──wait()──> follows: sleeps on its gate until its wait is over, or the lead comes to it
+      service thread ─serve()─> leads only while nobody else has for BACK_OFF seconds; steps down when asked
+
+The thread that waits reads for itself, because a thread that reads for another costs a switch each time: 8,000 calls
+one after another where the waiting reader does 13,000.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic, sleep
+
+#: How long the service thread leaves the channel alone after somebody else has read it.
+BACK_OFF = 0.002
+
+
+class Waiting:
+    """One thread's wait. `done` says that it is over; `gate` is what its thread sleeps on while another leads."""
+
+    __slots__ = ("done", "gate", "promoted", "reply")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.promoted = False  # the lead was laid down for this one, which has not taken it up yet
+        self.gate: threading.Lock | None = None
+        self.reply: object = None
+
+    def finish(self) -> None:
+        """It is over. Called by whoever reads, once or more."""
+        self.done = True
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Wake the thread, to look again."""
+        gate = self.gate
+        if gate is not None:
+            try:
+                gate.release()
+            except RuntimeError:  # somebody else has woken it
+                return
+
+
+class Reader:
+    """Lets any number of threads wait for what one channel brings.
+
+    `receive(timeout)` reads once and deals with what came, which finishes waits; it returns early after `wake()`.
+    """
+
+    def __init__(self, receive: Callable[[float | None], None], wake: Callable[[], None]) -> None:
+        self._receive = receive
+        self._wake = wake
+        self._lead = threading.Lock()
+        self._followers: deque[Waiting] = deque()
+        self._stints = 0  # how often the lead has been laid down by somebody who waited
+        self._serving = False  # the service thread leads
+        self._wanted = False  # it is asked to step down
+        self._parked: threading.Lock | None = None  # it sleeps until the present leader goes
+        self._closed = False
+
+    def wait(self, waiting: Waiting, timeout: float | None = None) -> bool:
+        """Block until `waiting` is done; False if `timeout` seconds were not enough, or after `close`."""
+        deadline = None if timeout is None else monotonic() + timeout
+        lead = self._lead
+        try:
+            while not waiting.done:
+                if lead.acquire(False):
+                    waiting.promoted = False
+                    try:
+                        while not waiting.done:
+                            left = None if deadline is None else deadline - monotonic()
+                            if self._closed or (left is not None and left <= 0):
+                                return False
+                            self._receive(left)
+                    finally:
+                        self._stints += 1
+                        lead.release()
+                        self._hand_over()
+                elif not self._follow(waiting, deadline):
+                    return waiting.done
+            return True
+        finally:
+            if waiting.promoted:  # and done, or out of time, before it could lead: the lead is for the next one
+                waiting.promoted = False
+                self._hand_over()
+
+    def _follow(self, waiting: Waiting, deadline: float | None) -> bool:
+        """Sleep until done, promoted or out of time (False)."""
+        gate = threading.Lock()
+        gate.acquire()
+        waiting.gate = gate
+        self._followers.append(waiting)
+        try:
+            if self._serving:
+                self._wanted = True
+                self._wake()
+            # The leader may have gone before it could see this follower: then nobody would ever wake it.
+            if waiting.done or not self._lead.locked():
+                return True
+            if deadline is None:
+                return gate.acquire()
+            return gate.acquire(timeout=max(0.0, deadline - monotonic()))
+        finally:
+            waiting.gate = None
+            try:
+                self._followers.remove(waiting)
+            except ValueError:
+                waiting.promoted = True
+
+    def _hand_over(self) -> None:
+        """Somebody must lead while anybody waits."""
+        try:
+            self._followers.popleft().nudge()
+        except IndexError:
+            parked, self._parked = self._parked, None
+            if parked is not None:
+                parked.release()
+
+    def pump(self) -> None:
+        """Read what is there, if nobody else does, and go on: for a thread that has much to submit."""
+        if self._lead.acquire(False):
+            try:
+                self._receive(0)
+            finally:
+                self._stints += 1
+                self._lead.release()
+                self._hand_over()
+        elif self._serving:
+            self._wanted = True
+            self._wake()
+
+    def serve(self) -> None:
+        """Read while nobody waits. The service thread's whole life."""
+        while not self._closed:
+            seen = self._stints
+            if self._lead.acquire(False):
+                self._serving = True
+                try:
+                    while not (self._wanted or self._closed):
+                        self._receive(None)
+                finally:
+                    self._serving = self._wanted = False
+                    self._lead.release()
+                    self._hand_over()
+                seen = -1
+            sleep(BACK_OFF)
+            while self._stints != seen and not self._closed:
+                seen = self._stints
+                sleep(BACK_OFF)
+            if self._lead.locked() and not self._closed:  # one long wait: sleep until it is over
+                parked = threading.Lock()
+                parked.acquire()
+                self._parked = parked
+                if self._lead.locked():
+                    parked.acquire()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the service thread leads, and so sleeps until something comes or wakes it."""
+        return self._serving
+
+    def close(self) -> None:
+        """Let `serve` return, and every `wait`: the leader sees it, and hands over to the next, which sees it too."""
+        self._closed = True
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            parked.release()
+        self._wake()

@@ -1,0 +1,162 @@
+"""`ObjectRef`: a future value, and one counted reference to it.
+
+A ref is an id and the session that counts it. Whoever makes one has had the session count it already; the ref gives
+that count back when it is collected. So an object lives for as long as any process holds a ref to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from minray.session import Session, current
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# An id in Ray's 28 bytes: the int, then the places of Ray's actor id, job id and index, which minray does not use.
+_SIZE = 28
+_INT_SIZE = 16
+_REST = b"\xff" * 8 + b"\x01\x00\x00\x00"
+
+
+def id_to_bytes(id: int) -> bytes:
+    """An id as Ray's 28 bytes; `bytes_to_id` is the way back."""
+    return id.to_bytes(_INT_SIZE, "big") + _REST
+
+
+def bytes_to_id(data: bytes) -> int:
+    """The id that `id_to_bytes` made `data` from. ValueError: it did not."""
+    if len(data) != _SIZE or data[_INT_SIZE:] != _REST:
+        raise ValueError(f"{data!r} are not the bytes of an ObjectRef: expected what ref.binary() returns.")
+    return int.from_bytes(data[:_INT_SIZE], "big")
+
+
+class ObjectRef(Generic[T_co]):
+    """A reference to a value of type `T` that a task computes, or that `minray.put` stored.
+
+    Get the value with `minray.get(ref)` or ``await ref``; give the ref to another task as an argument, which then waits
+    for the value itself. Refs are hashable and compare by identity of the object, in every process.
+    """
+
+    __slots__ = ("_id", "_session")
+
+    def __init__(self, id: int, session: Session) -> None:
+        """Adopt one count of `id` that `session` has already taken."""
+        self._id = id
+        self._session = session
+
+    def __del__(self) -> None:
+        try:
+            self._session.release(self._id)
+        except Exception:  # at interpreter shutdown anything may be gone already, and so is the run
+            return
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __eq__(self, other: object) -> bool:
+        return self._id == other._id if isinstance(other, ObjectRef) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.hex()})"
+
+    def binary(self) -> bytes:
+        """The object's id as 28 bytes."""
+        return id_to_bytes(self._id)
+
+    def hex(self) -> str:
+        """The object's id as 56 hexadecimal digits."""
+        return self.binary().hex()
+
+    def is_nil(self) -> bool:
+        """False: minray makes no refs to nothing."""
+        return False
+
+    def __reduce__(self) -> tuple[Callable[[int], ObjectRef[Any]], tuple[int]]:
+        # Pickled by hand, so nobody knows how many refs will come out of the bytes, or when: the object stays.
+        self._session.pin(self._id)
+        return restore_ref, (self._id,)
+
+    def __copy__(self) -> ObjectRef[T_co]:
+        self._session.retain(self._id)
+        return ObjectRef(self._id, self._session)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ObjectRef[T_co]:
+        return self.__copy__()
+
+    def future(self) -> concurrent.futures.Future[T_co]:
+        """A `concurrent.futures.Future` of the value. Cancelling the future leaves the task alone."""
+        import concurrent.futures
+
+        future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
+
+        def finish() -> None:
+            if future.set_running_or_notify_cancel():
+                self._finish(future.set_result, future.set_exception)
+
+        self._session.when_ready(self._id, finish)
+        return future
+
+    def as_future(self) -> asyncio.Future[T_co]:
+        """An `asyncio.Future` of the value, in the running event loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T_co] = loop.create_future()
+
+        def fail(error: BaseException) -> None:
+            if isinstance(error, StopIteration):  # would look like the end of the coroutine that awaits it (PEP 479)
+                error, stop = RuntimeError(str(error)), error
+                error.__cause__ = stop
+            future.set_exception(error)
+
+        def finish() -> None:
+            if not future.done():
+                self._finish(future.set_result, fail)
+
+        def ready() -> None:
+            try:
+                loop.call_soon_threadsafe(finish)
+            except RuntimeError:  # the loop was closed: nobody waits any more
+                return
+
+        self._session.when_ready(self._id, ready)
+        return future
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        return self.as_future().__await__()
+
+    def _finish(self, set_result: Callable[[Any], None], set_exception: Callable[[BaseException], None]) -> None:
+        try:
+            value = self._session.get([self._id], None)[0]
+        except BaseException as error:
+            set_exception(error)
+        else:
+            set_result(value)
+
+
+def id_of(ref: ObjectRef[Any]) -> int:
+    """The id of a ref that is about to be used. ValueError: its run has ended."""
+    if ref._session.closed:
+        raise ValueError(
+            f"{ref!r} was made in an earlier session, which minray.shutdown() has ended, and its object with it. "
+            "Make it again in this session."
+        )
+    return ref._id
+
+
+def restore_ref(id: int) -> ObjectRef[Any]:
+    """Unpickle a ref in the process, and in the session, that it arrived in."""
+    session = current()
+    if session is None:
+        raise RuntimeError(
+            "An ObjectRef was unpickled where minray is not running. Call minray.init() first; a ref is only of use in "
+            "the session that it was made in."
+        )
+    session.retain(id)
+    return ObjectRef(id, session)

@@ -1,0 +1,124 @@
+"""`RemoteFunction`: what `@minray.remote` makes of a function.
+
+The way of a call: `f.remote(*args)` checks the arguments against the signature, finds the template (the function,
+pickled at the first call in a session, and its options) and gives both to the session of the calling thread, which
+answers with an id; the caller gets an `ObjectRef`. Nothing runs in the caller.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from weakref import WeakKeyDictionary
+
+from typing_extensions import ParamSpec, TypeVar, Unpack
+
+from minray import options as _options
+from minray.refs import ObjectRef
+from minray.session import Session, current, ensure
+from minray.signature import Remote, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minray.core.template import TaskTemplate
+
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
+#: What `.remote(...)` gives: `ObjectRef[R]`, unless num_returns says something else.
+Out = TypeVar("Out", default=ObjectRef[R])
+
+
+class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
+    """A function whose calls run elsewhere: ``f.remote(1)`` returns an `ObjectRef` of its result."""
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, function: Callable[P, R], options: dict[str, Any]) -> None:
+        """Wrap `function`; `options` have been checked."""
+        self._function = function
+        self._options = options
+        self._prepare()
+
+    def _prepare(self) -> None:
+        function: Any = self._function
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            self.__dict__[attribute] = getattr(function, attribute)
+        generator = bool(function.__code__.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
+        self._num_returns = _options.number_of_returns(self._options.get("num_returns"), generator, self.__name__)
+        self._templates: WeakKeyDictionary[Session, TaskTemplate] = WeakKeyDictionary()
+        #: The session, template and signature of the last call: nearly always those of the next one too.
+        self._last: tuple[Session | None, Any, Any] = (None, None, None)
+
+    @property
+    def __wrapped__(self) -> Callable[P, R]:
+        """The function itself, to be called here and now."""
+        return self._function
+
+    def _remote(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Submit a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None.
+
+        An `ObjectRef` given as an argument stands for its value; one inside a list or dict arrives as a ref.
+        Raises TypeError if the arguments do not fit the function, or cannot be pickled.
+        """
+        session, template, signature = self._last
+        if session is None or session is not current():
+            session, template, signature = self._enter()
+        if kwargs or not signature.low <= len(args) <= signature.high:
+            signature.check(args, kwargs)
+        first = session.submit(template, args, kwargs)
+        count = self._num_returns
+        if count == 1:
+            return ObjectRef(first, session)
+        return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+
+    if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
+        remote = _remote
+
+    def _enter(self) -> tuple[Session, TaskTemplate, Signature]:
+        """Look up or make what a call needs in the calling thread's session, which is started if there is none."""
+        session = ensure()
+        signature = self._last[2] or Signature.of(self._function)
+        template = self._templates.get(session)
+        if template is None:
+            code = session.code(self._function, f"{self.__module__}.{self.__qualname__}")
+            template = _options.task_template(session, code, self.__name__, self._options, self._num_returns)
+            self._templates[session] = template
+        self._last = session, template, signature
+        return self._last
+
+    @overload
+    def options(self, **options: Unpack[_options.CommonTaskOptions]) -> RemoteFunction[P, R, Out]: ...
+    @overload
+    def options(  # type: ignore[overload-overlap]
+        self, *, num_returns: Literal[1] | None, **options: Unpack[_options.CommonTaskOptions]
+    ) -> RemoteFunction[P, R, ObjectRef[R]]: ...
+    @overload
+    def options(  # type: ignore[overload-overlap]
+        self, *, num_returns: Literal[0], **options: Unpack[_options.CommonTaskOptions]
+    ) -> RemoteFunction[P, R, None]: ...
+    @overload
+    def options(
+        self, *, num_returns: int, **options: Unpack[_options.CommonTaskOptions]
+    ) -> RemoteFunction[P, R, list[ObjectRef[Any]]]: ...
+    def options(self, **options: Any) -> Any:
+        """The same function with other options; the original keeps its own."""
+        _options.check_task(options, in_options=True)
+        return RemoteFunction(self._function, {**self._options, **options})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = f"{self.__module__}.{self.__name__}"
+        raise TypeError(
+            f"Remote functions cannot be called directly. Instead of running '{name}()', try '{name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"<RemoteFunction {self.__module__}.{self.__qualname__}>"
+
+    def __getstate__(self) -> tuple[Any, Any]:
+        return self._function, self._options
+
+    def __setstate__(self, state: tuple[Any, Any]) -> None:
+        self._function, self._options = state
+        self._prepare()

@@ -1,0 +1,677 @@
+"""The driver: it feeds events to the task graph and carries out what the graph decides.
+
+      caller: f.remote(x) ─┐                                                  ┌─> pool.send(worker, [RUN ...])
+                           ├─> with lock: graph.submitted(...) ; decisions ───┤   pool.start / kill / interrupt
+      reader: pool.receive ┘      (decide)          -> outbox                 └─> (act, outside the lock, in order)
+
+Under `_lock` things are decided and never done: no I/O, no user code. What is to be done goes to `_outbox` in the
+order of the decisions, and one thread at a time carries it out (`_deliver`).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter, sleep
+from typing import Any
+
+from minray.backend import PoolConfig, WorkerPool
+from minray.calling import Codec, EncodedCall
+from minray.client import ID_BITS
+from minray.code import make_code
+from minray.core.graph import TaskGraph
+from minray.core.objects import Watch
+from minray.core.tasks import Actor, Call, Task, Worker
+from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, MethodTemplate, TaskTemplate
+from minray.core.value import FIRST_ERROR, Value
+from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
+from minray.reading import Reader, Waiting
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+#: While a backlog grows, a submitter reads replies once every so many calls, so that workers are refilled meanwhile.
+PUMP_EVERY = 32
+#: How often the reader looks whether something is stuck, while calls are sent ahead (s).
+TICK_SECONDS = 0.005
+#: How often somebody looks for a ref that came before its announcement, if another thread reads (s).
+HEAR_SECONDS = 0.0005
+HEAR_TIMES = 4000
+#: While references are being dropped the service thread looks so often for more, rather than be woken for each: called
+#: from `__del__`, that would cost a system call, and a Ctrl-C that arrives during it would be lost.
+RELEASE_SECONDS = 0.05
+#: How often, while idle workers beyond the CPUs may be stopped (s).
+SLOW_TICK_SECONDS = 1.0
+
+
+def start(
+    backend: Any,
+    *,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    resources: dict[str, float] | None,
+    namespace: str | None,
+    options: dict[str, Any],
+) -> Runtime:
+    """Start a run on `backend`, a class from the registry that makes a `WorkerPool`."""
+    options = dict(options)
+    config = PoolConfig(
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        resources=resources or {},
+        isolate=options.pop("isolate", True),
+        log_to_driver=options.pop("log_to_driver", True),
+        address=options.pop("address", None),
+        options=options,
+    )
+    return Runtime(backend(), config, namespace)
+
+
+#: The first id and the last worker's number for the next run.
+_used = (1, 0)
+
+
+class _Request:
+    """A worker's GET or WAIT that is not answered yet."""
+
+    __slots__ = ("blocks", "ids", "number", "op", "worker")
+
+    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...]) -> None:
+        self.worker = worker
+        self.op = op
+        self.number = number
+        self.ids = ids
+
+
+class Runtime:
+    """`minray.session.Session` in the driver, and the owner of everything in the run."""
+
+    def __init__(self, pool: WorkerPool, config: PoolConfig, namespace: str | None) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._graph = TaskGraph()
+        self._entries = self._graph.objects.entries
+        self._outbox: deque[tuple[Any, ...]] = deque()
+        self._delivering = threading.Lock()
+        self._released: deque[int] = deque()
+        self._releasing = False  # references were dropped since the service thread last looked
+        self._idle = False  # it sleeps until something comes, and has to be told of the next one
+        self._next_id, self._graph.scheduler.last_worker = _used  # an id names one thing in the life of a process
+        self._backlog = 0
+        self._known: dict[int, set[bytes]] = {}  # code that each worker has
+        self._codes: dict[bytes, Code] = {}
+        self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
+        self._requests: dict[tuple[int, int], Watch] = {}
+        self._futures: dict[int, list[Callable[[], None]]] = {}
+        self._callbacks: deque[Callable[[], None]] = deque()
+        self._namespace = namespace or os.urandom(16).hex()
+        self.closed = False
+        self._exiting = False
+        self._reader = Reader(self._receive, pool.wake)
+        self._handlers: dict[int, Callable[[Worker, Message], None]] = {
+            m.HELLO: lambda worker, _: self._graph.worker_up(worker),
+            m.DONE: lambda worker, msg: self._graph.finished(worker, msg[1], msg[2], msg[3]),
+            m.FAILED: lambda worker, msg: self._graph.failed(worker, msg[1], msg[2], msg[3], msg[4]),
+            m.CREATED: lambda worker, msg: self._graph.actors.creation_finished(worker, msg[2]),
+            m.EXIT: lambda worker, _: self._graph.actors.exited(worker),
+            m.RETURNED: lambda worker, msg: self._graph.returned(worker, msg[1]),
+            m.LOST: self._on_lost,
+            m.TEMPLATE: self._on_template,
+            m.SUBMIT: self._on_submit,
+            m.SUBMIT_ACTOR: self._on_submit_actor,
+            m.SUBMIT_CALL: self._on_submit_call,
+            m.PUT: lambda worker, msg: self._graph.stored(msg[1], msg[2], worker),
+            m.GET: self._on_get,
+            m.WAIT: self._on_wait,
+            m.FORGET: self._on_forget,
+            m.RELEASE: self._on_release,
+            m.PIN: lambda worker, msg: self._graph.objects.retain(msg[1]),
+            m.KILL: lambda worker, msg: self._graph.actors.killed(msg[1], msg[2]),
+            m.FIND: self._on_find,
+            m.RESOURCES: lambda worker, msg: self._answer(worker, msg[1], self._resources(msg[2])),
+        }
+        self.nodes = list(pool.open(config))
+        self._shares = not config.isolate
+        self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
+        with self._lock:
+            for node in self.nodes:
+                total = {name: round(amount * RESOURCE_UNIT) for name, amount in node.resources.items()}
+                self._graph.node_joined(node.id, total, node.warm)
+            self._carry_out()
+        self._deliver()
+        self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
+        self._service.start()
+
+    # -- decide and act -------------------------------------------------------------------------------------------
+
+    def _carry_out(self) -> None:
+        """Turn the graph's decisions into things to do. Under the lock."""
+        graph = self._graph
+        out = graph.out
+        outbox = self._outbox
+        freed = graph.objects.freed
+        while out:
+            decisions, graph_out = out[:], out
+            graph_out.clear()
+            for decision in decisions:
+                op = decision[0]
+                if op == "run":
+                    self._run(decision[1], decision[2])
+                elif op == "wake":
+                    self._wake(decision[1])
+                elif op == "create":
+                    self._create(decision[1], decision[2])
+                elif op == "recall":
+                    worker = decision[1]
+                    # In get the worker reads its channel; running a call it does not, and has to be interrupted.
+                    outbox.append((worker.id, (m.RECALL,)) if worker.blocked else (worker.id, "interrupt"))
+                elif op == "stop":
+                    outbox.append((decision[1].id, (m.STOP,)))
+                else:  # start, kill
+                    worker = decision[1]
+                    if op == "start":
+                        self._known[worker.id] = set()
+                    outbox.append((worker.id, op, worker.node.id))
+        if freed:
+            for value in freed:
+                outbox.append((0, "free", value[1]))
+            freed.clear()
+
+    def _run(self, worker: Worker, task: Task) -> None:
+        if task.worker is not worker:
+            return  # lost in the meantime
+        call = task.call
+        deps: Any = self._graph.lend(worker, task) if call.deps or call.args[2] else ()
+        op: int
+        target: bytes | str
+        if task.template is not None:
+            code = task.template.code
+            self._ensure_code(worker, code)
+            op, target, retry = m.RUN, code.key, task.template.retry_exceptions
+        else:
+            assert task.method is not None
+            op, target, retry = m.CALL, task.method.method, task.method.retry_exceptions
+        if type(retry) is Code:
+            self._ensure_code(worker, retry)
+            retry = retry.key
+        message = (op, task.id, target, call.args, call.where, call.deps, deps, task.num_returns, task.name, retry)
+        self._outbox.append((worker.id, message))
+
+    def _create(self, worker: Worker, actor: Actor) -> None:
+        if actor.worker is not worker:
+            return
+        self._ensure_code(worker, actor.template.code)
+        call = actor.call
+        creation = Task(actor.id, call, 0, actor.template.name, 0, 0)
+        deps = self._graph.lend(worker, creation)
+        self._outbox.append(
+            (
+                worker.id,
+                (
+                    m.CREATE,
+                    actor.id,
+                    actor.template.code.key,
+                    call.args,
+                    call.where,
+                    call.deps,
+                    deps,
+                    actor.template.name,
+                ),
+            )
+        )
+
+    def _ensure_code(self, worker: Worker, code: Code) -> None:
+        known = self._known[worker.id]
+        if code.key not in known:
+            known.add(code.key)
+            self._outbox.append((worker.id, (m.CODE, code.key, code.blob, code.name)))
+
+    def _wake(self, watch: Watch) -> None:
+        token = watch.token
+        if type(token) is Waiting:
+            token.finish()
+        elif type(token) is _Request:
+            self._reply(token)
+        else:
+            self._callbacks.append(token)
+
+    def _deliver(self) -> None:
+        """Do what was decided, in order. One thread at a time: whoever finds another at it leaves it all."""
+        outbox = self._outbox
+        while outbox and self._delivering.acquire(False):
+            try:
+                pool = self._pool
+                while outbox:
+                    try:
+                        item = outbox.popleft()
+                    except IndexError:
+                        break
+                    worker, what = item[0], item[1]
+                    if type(what) is tuple:
+                        messages = [what]
+                        while outbox and outbox[0][0] == worker and type(outbox[0][1]) is tuple:
+                            messages.append(outbox.popleft()[1])
+                        pool.send(worker, messages)
+                    elif what == "start":
+                        pool.start(worker, item[2])
+                    elif what == "kill":
+                        pool.kill(worker)
+                    elif what == "interrupt":
+                        pool.interrupt(worker)
+                    else:
+                        assert pool.store is not None
+                        pool.store.free(item[2])
+            finally:
+                self._delivering.release()
+        while self._callbacks:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:
+                break
+            callback()
+
+    def _receive(self, timeout: float | None) -> None:
+        """Read once, tell the graph, act. The reader."""
+        scheduler = self._graph.scheduler
+        if timeout is None and self._reader.serving:
+            if self._releasing:
+                self._releasing = False
+                timeout = RELEASE_SECONDS
+            else:
+                self._idle = True
+        if self._released:
+            timeout = 0  # noted while nobody was reading
+        elif scheduler.sent_ahead:
+            timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
+        elif timeout is None and scheduler.surplus():
+            timeout = SLOW_TICK_SECONDS
+        batches = self._pool.receive(timeout)
+        self._idle = False
+        handlers = self._handlers
+        with self._lock:
+            graph = self._graph
+            workers = scheduler.workers
+            scheduler.now = now = perf_counter()
+            for id, messages in batches:
+                worker = workers.get(id)
+                if worker is None:  # it was given up: what it still says is not heard
+                    if messages[-1][0] == m.LOST:
+                        self._forget_worker(id)
+                    continue
+                for message in messages:
+                    handlers[message[0]](worker, message)
+                    if worker.id not in workers:
+                        break
+            if scheduler.sent_ahead or not batches:
+                graph.ticked(now)
+            if self._released:
+                self._settle_released()
+            self._carry_out()
+        self._deliver()
+
+    def _serve(self) -> None:
+        try:
+            self._reader.serve()
+        except (OSError, ValueError):
+            if not self.closed:
+                raise
+
+    def _settle_released(self) -> None:
+        """Count what the garbage collector noted. Under the lock."""
+        self._releasing = True
+        released = self._released
+        graph = self._graph
+        while released:
+            graph.released(released.popleft())
+
+    def _event(self) -> None:
+        """What every event from a caller ends with. Under the lock."""
+        if self._released:
+            self._settle_released()
+        self._carry_out()
+
+    # -- messages from workers ------------------------------------------------------------------------------------
+
+    def _on_lost(self, worker: Worker, message: Message) -> None:
+        self._forget_worker(worker.id)
+        self._graph.worker_lost(worker, message[1])
+
+    def _forget_worker(self, id: int) -> None:
+        self._known.pop(id, None)
+        for key in [key for key in self._requests if key[0] == id]:
+            watch = self._requests.pop(key)
+            self._graph.unwatched(watch.token.ids, watch)
+
+    def _on_template(self, worker: Worker, message: Message) -> None:
+        _, key, data = message
+        if key not in self._templates:
+            self._templates[key] = pickle.loads(data)
+
+    def _on_submit(self, worker: Worker, message: Message) -> None:
+        _, first, key, args, where, deps = message
+        template = self._templates[key]
+        assert isinstance(template, TaskTemplate)
+        self._graph.submitted(first, template, Call(args, where, deps), worker)
+
+    def _on_submit_actor(self, worker: Worker, message: Message) -> None:
+        _, request, id, key, args, where, deps = message
+        template = self._templates[key]
+        assert isinstance(template, ActorTemplate)
+        try:
+            self._graph.actors.created(id, template, Call(args, where, deps), worker, self._name_key(template))
+        except ValueError as error:
+            self._outbox.append((worker.id, (m.ANSWER, request, "ValueError", str(error))))
+        else:
+            self._answer(worker, request, None)
+
+    def _on_submit_call(self, worker: Worker, message: Message) -> None:
+        _, first, actor, key, args, where, deps = message
+        method = self._templates[key]
+        assert isinstance(method, MethodTemplate)
+        self._graph.actors.called(first, actor, method, Call(args, where, deps), worker)
+
+    def _on_get(self, worker: Worker, message: Message) -> None:
+        _, number, ids = message
+        request = _Request(worker, m.GET, number, ids)
+        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True))
+
+    def _on_wait(self, worker: Worker, message: Message) -> None:
+        _, number, ids, count, block = message
+        request = _Request(worker, m.WAIT, number, ids)
+        self._watch(request, self._graph.watched(ids, count if block else 0, request))
+
+    def _watch(self, request: _Request, watch: Watch) -> None:
+        if watch.done:
+            self._send_reply(request)
+        else:
+            self._requests[request.worker.id, request.number] = watch
+            self._graph.blocked(request.worker)
+
+    def _reply(self, request: _Request) -> None:
+        """A request that had to wait can be answered."""
+        known = self._requests.pop((request.worker.id, request.number), None)
+        if known is not None and request.worker.id in self._graph.scheduler.workers:
+            self._graph.unblocked(request.worker)
+            self._send_reply(request)
+
+    def _send_reply(self, request: _Request) -> None:
+        graph = self._graph
+        worker = request.worker
+        if request.op == m.WAIT:
+            self._answer(worker, request.number, tuple(graph.ready(request.ids)))
+            return
+        ids, values = [], []
+        for id in request.ids:
+            value = graph.objects.value_of(id)
+            if value is not None:  # pending beside one that failed
+                graph.objects.lend_value(worker.loans, id, value)
+                ids.append(id)
+                values.append(value)
+        self._outbox.append((worker.id, (m.VALUES, request.number, tuple(ids), values)))
+
+    def _on_forget(self, worker: Worker, message: Message) -> None:
+        watch = self._requests.pop((worker.id, message[1]), None)
+        if watch is not None:
+            request = watch.token
+            self._graph.unwatched(request.ids, watch)
+            self._graph.unblocked(worker)
+            self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
+
+    def _on_release(self, worker: Worker, message: Message) -> None:
+        for id, count in message[1]:
+            self._graph.repaid(worker, id, count)
+
+    def _on_find(self, worker: Worker, message: Message) -> None:
+        _, request, name, namespace = message
+        actor = self._graph.actors.find((namespace or self._namespace, name))
+        if actor is None:
+            self._outbox.append((worker.id, (m.ANSWER, request, "ValueError", _no_actor(name))))
+        else:
+            self._answer(worker, request, (actor.id, pickle.dumps(actor.template)))
+
+    def _answer(self, worker: Worker, request: int, payload: Any) -> None:
+        self._outbox.append((worker.id, (m.ANSWER, request, None, payload)))
+
+    # -- Session: calls -------------------------------------------------------------------------------------------
+
+    def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        call = self._codec.call(args, kwargs, template.name, self._put_arguments)
+        graph = self._graph
+        if self._shares and call[2]:
+            self._hear_of(call[2])
+        with self._lock:
+            id = self._next_id
+            self._next_id = id + (template.num_returns or 1)
+            graph.submitted(id, template, Call(*call))
+            self._let_go(call)
+            if graph.out or self._released:
+                self._event()
+        if self._outbox:
+            self._deliver()
+        else:
+            self._pump()
+        return id
+
+    def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        if self.closed:
+            raise ActorDiedError(
+                "The actor lived in an earlier session, which minray.shutdown() has ended.", f"{actor:x}"
+            )
+        call = self._codec.call(args, kwargs, template.name, self._put_arguments)
+        if self._shares:
+            self._hear_of((actor, *call[2]))
+        with self._lock:
+            id = self._next_id
+            self._next_id = id + (template.num_returns or 1)
+            self._graph.actors.called(id, actor, template, Call(*call), None)
+            self._let_go(call)
+            self._event()
+        if self._outbox:
+            self._deliver()
+        else:
+            self._pump()
+        return id
+
+    def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        call = self._codec.call(args, kwargs, template.name, self._put_arguments)
+        with self._lock:
+            if self._released:
+                self._settle_released()
+            id = self._next_id
+            self._next_id = id + 1
+            try:
+                self._graph.actors.created(id, template, Call(*call), None, self._name_key(template))
+            finally:
+                self._let_go(call)
+                self._event()
+        self._deliver()
+        return id
+
+    def _pump(self) -> None:
+        """A backlog grows: now and then the submitter reads, so that the workers do not wait for it to end."""
+        self._backlog += 1
+        if self._backlog >= PUMP_EVERY:
+            self._backlog = 0
+            self._reader.pump()
+
+    def _put_arguments(self, value: Value) -> int:
+        with self._lock:
+            id = self._next_id
+            self._next_id = id + 1
+            self._graph.stored(id, value)
+        return id
+
+    def _let_go(self, call: EncodedCall) -> None:
+        """The task holds its stored arguments from here on. Under the lock."""
+        if call[1] and call[1][0] == "*":
+            self._graph.released(call[2][0])
+
+    def _name_key(self, template: ActorTemplate) -> tuple[str, str] | None:
+        if template.registered_name is None:
+            return None
+        return (template.namespace or self._namespace, template.registered_name)
+
+    def kill(self, actor: int, no_restart: bool) -> None:
+        with self._lock:
+            self._graph.actors.killed(actor, no_restart)
+            self._event()
+        self._deliver()
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
+        with self._lock:
+            self._event()
+            actor = self._graph.actors.find((namespace or self._namespace, name))
+        self._deliver()
+        if actor is None:
+            raise ValueError(_no_actor(name))
+        return actor.id, actor.template
+
+    # -- Session: objects -----------------------------------------------------------------------------------------
+
+    def put(self, value: Any) -> int:
+        encoded = self._codec.value(value, "the put value")
+        with self._lock:
+            id = self._next_id
+            self._next_id = id + 1
+            self._graph.stored(id, encoded)
+            if self._released:
+                self._event()
+        if self._outbox:
+            self._deliver()
+        return id
+
+    def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
+        entries = self._entries
+        if self._shares:
+            self._hear_of(ids)
+        for id in ids:
+            entry = entries.get(id)
+            if entry is not None and entry.value is None:
+                self._await(ids, timeout)
+                break
+        results = []
+        decode = self._codec.decode
+        for id in ids:
+            value = self._graph.objects.value_of(id)
+            if value is None:
+                continue  # another one failed, and is raised below
+            result = decode(value, id)
+            if value[0] >= FIRST_ERROR:
+                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+            results.append(result)
+        return results
+
+    def _hear_of(self, ids: Sequence[int]) -> None:
+        """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""
+        for id in ids:
+            for _ in range(HEAR_TIMES):
+                if id in self._entries or id >> ID_BITS not in self._graph.scheduler.workers:
+                    break
+                self._reader.pump()
+                if id not in self._entries:
+                    sleep(HEAR_SECONDS)
+
+    def _await(self, ids: Sequence[int], timeout: float | None) -> None:
+        waiting = Waiting()
+        with self._lock:
+            watch = self._graph.watched(ids, len(ids), waiting, eager=True)
+            self._event()
+        self._deliver()
+        if not watch.done and not self._reader.wait(waiting, timeout):
+            with self._lock:
+                self._graph.unwatched(ids, watch)
+            self._check_open()
+            raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+
+    def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
+        if self._shares:
+            self._hear_of(ids)
+        with self._lock:
+            ready = self._graph.ready(ids)
+            if len(ready) >= num_returns:
+                return set(ready)
+            waiting = Waiting()
+            watch = self._graph.watched(ids, num_returns, waiting)
+            self._event()
+        self._deliver()
+        if timeout == 0:
+            self._reader.pump()  # what has arrived by now counts as ready
+        elif not watch.done:
+            self._reader.wait(waiting, timeout)
+            self._check_open()
+        with self._lock:
+            if not watch.done:
+                self._graph.unwatched(ids, watch)
+            return set(self._graph.ready(ids))
+
+    def _check_open(self) -> None:
+        if self.closed:
+            if self._exiting:  # in a daemon thread, about whose end nobody wants to read
+                raise SystemExit
+            raise RaySystemError(
+                "minray.shutdown() has ended the run while this thread was waiting for an object of it."
+            )
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        with self._lock:
+            watch = self._graph.watched([id], 1, callback)
+            self._event()
+        self._deliver()
+        if watch.done:
+            callback()
+
+    def retain(self, id: int) -> None:
+        with self._lock:
+            self._graph.objects.retain(id)
+
+    def release(self, id: int) -> None:
+        self._released.append(id)
+        if self._idle:
+            self._idle = False
+            self._pool.wake()
+
+    def pin(self, id: int) -> None:
+        self.retain(id)
+
+    def code(self, target: Any, name: str) -> Code:
+        return make_code(target, name, self.pin, self._pool.in_process)
+
+    def resources(self, available: bool) -> dict[str, float]:
+        with self._lock:
+            self._event()
+            found = self._resources(available)
+        self._deliver()
+        return found
+
+    def _resources(self, available: bool) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for node in self._graph.scheduler.nodes.values():
+            for name, amount in (node.free if available else node.total).items():
+                found[name] = found.get(name, 0.0) + amount / RESOURCE_UNIT
+        return {name: amount for name, amount in found.items() if amount > 0}
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def close(self, exiting: bool = False) -> None:
+        """End the run and everything in it. Refs and handles that are left are of no use any more.
+
+        Threads that wait get a RaySystemError, or end silently if the interpreter is `exiting`.
+        """
+        global _used
+        if self.closed:
+            return
+        self._exiting = exiting
+        self.closed = True
+        _used = (self._next_id, self._graph.scheduler.last_worker)
+        self._reader.close()
+        self._pool.close()
+        self._service.join(timeout=5)
+
+
+def _no_actor(name: str) -> str:
+    return (
+        f"Failed to look up actor with name '{name}'. It was not created, its creation is not finished, it has "
+        "died, or it is in another namespace: pass get_actor(name, namespace=...)."
+    )

@@ -1,0 +1,125 @@
+"""What the public API asks of whoever serves it, and which session serves the calling thread.
+
+Three things are sessions: the driver's `minray.runtime.Runtime`, a worker's `minray.worker.Client`, and (for
+backends that schedule for themselves) the engine's adapter. `minray.api`, `ObjectRef` and actor handles know only
+this protocol, so that the same user code runs in a driver, in a task and in an actor.
+
+Identifiers are ints, unique in a run. A call that makes n objects owns n consecutive ids, the first of which names the
+task. An actor's id is an object id too: handles are counted as references are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
+
+
+class Session(Protocol):
+    """Serves the public API in one process (or, in the threads backend, in one worker thread)."""
+
+    closed: bool  #: the run has ended: refs and handles of this session are of no use any more
+
+    def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Submit a task; return the id of its first object. Its `num_returns` ids are counted for the caller."""
+        ...
+
+    def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Ask for an actor; return its id, counted once for the caller. ValueError: its name is taken."""
+        ...
+
+    def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Queue a method call behind the caller's earlier ones; return its first object's id, as `submit` does."""
+        ...
+
+    def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
+        """Wait for all of `ids`; return fresh copies of their values.
+
+        Raises the first failed object's error, and `GetTimeoutError` after `timeout` seconds.
+        """
+        ...
+
+    def put(self, value: Any) -> int:
+        """Store a value; return its id, counted once for the caller."""
+        ...
+
+    def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
+        """Wait until `num_returns` of `ids` are ready or `timeout` seconds are over; return all that are ready."""
+        ...
+
+    def kill(self, actor: int, no_restart: bool) -> None:
+        """End an actor at once, whatever it is doing."""
+        ...
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
+        """Look a named actor up. The id is not counted for the caller. ValueError: there is none."""
+        ...
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once, from any thread, when the object is ready or failed (perhaps at once)."""
+        ...
+
+    def retain(self, id: int) -> None:
+        """Count one more reference to `id` from this process."""
+        ...
+
+    def release(self, id: int) -> None:
+        """Drop one reference. Called from `__del__`: takes no lock, never blocks, never raises."""
+        ...
+
+    def pin(self, id: int) -> None:
+        """Keep `id` until the run ends: it left by hand (`pickle.dumps(ref)`), so nobody can count it."""
+        ...
+
+    def code(self, target: Any, name: str) -> Code:
+        """Pickle a function or class once. TypeError names the path to what cannot be pickled."""
+        ...
+
+    def resources(self, available: bool) -> dict[str, float]:
+        """All resources of the run, or those that are free at this moment."""
+        ...
+
+
+class _Thread(threading.local):
+    session: Session | None = None
+
+
+_thread = _Thread()
+_driver: Session | None = None
+_starter: Callable[[], object] | None = None
+
+
+def current() -> Session | None:
+    """The session of the calling thread: its worker's if it runs inside a task, else the process's."""
+    return _thread.session or _driver
+
+
+def ensure() -> Session:
+    """`current()`, after starting a run with all defaults if there is none."""
+    session = current()
+    if session is None:
+        assert _starter is not None, "minray.starting is imported"
+        _starter()
+        session = current()
+        assert session is not None
+    return session
+
+
+def set_starter(start: Callable[[], object]) -> None:
+    """Say how `ensure` starts a run: `minray.starting` gives its `init`, which those below it cannot import."""
+    global _starter
+    _starter = start
+
+
+def set_driver(session: Session | None) -> None:
+    """Make `session` the one for every thread of this process that has none of its own."""
+    global _driver
+    _driver = session
+
+
+def set_thread(session: Session | None) -> None:
+    """Make `session` the one for the calling thread (the threads backend's workers)."""
+    _thread.session = session

@@ -1,0 +1,263 @@
+"""`init` and `shutdown`: from arguments and environment variables to a run, and to its end.
+
+`init` finds the backend (`minray.registry`), has `minray.runtime` start it, and makes the result the session of this
+process. The first `.remote`, `put` or `get` does the same with all defaults.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minray import registry
+from minray.actor_class import check_namespace
+from minray.session import current, set_driver, set_starter, set_thread
+
+#: The run that `init` started in this process, and the process: a fork must not end its parent's run.
+_starting = threading.RLock()
+_run: Any = None
+_run_pid = 0
+_exit_hook = False
+_context: Context | None = None
+
+
+#: Ray's keywords that say where and how its servers run and write logs. minray has no servers: they change nothing.
+_ABOUT_SERVERS = frozenset(
+    {
+        "include_dashboard",
+        "dashboard_host",
+        "dashboard_port",
+        "configure_logging",
+        "logging_level",
+        "logging_format",
+        "enable_resource_isolation",
+        "cgroup_path",
+        "system_reserved_cpu",
+        "system_reserved_memory",
+        "_temp_dir",
+        "_node_ip_address",
+        "_metrics_export_port",
+        "_system_config",
+        "_enable_object_reconstruction",
+        "_plasma_directory",
+        "_object_spilling_directory",
+        "_memory",
+        "_redis_username",
+        "_redis_password",
+        "_driver_object_store_memory",
+        "_tracing_startup_hook",
+        "_node_name",
+    }
+)
+#: Ray's keywords that change what a program does, and that minray does not carry out yet, with harmless values.
+_PLANNED: dict[str, tuple[Any, ...]] = {
+    "runtime_env": (None, {}),
+    "job_config": (None,),
+    "labels": (None, {}),
+    "logging_config": (None,),
+    "proxy_server_url": (None,),
+}
+
+
+class Context:
+    """What `init` returns: leave it as a context manager to shut the run down, ask it where the run is."""
+
+    def __init__(self, backend: str, address: str | None) -> None:
+        from minray import __version__
+
+        self.address_info: dict[str, Any] = {"address": address, "backend": backend, "node_ip_address": "127.0.0.1"}
+        self.dashboard_url = ""
+        self.python_version = "{}.{}.{}".format(*sys.version_info)
+        self.ray_version = __version__
+        self.ray_commit = ""
+
+    def disconnect(self) -> None:
+        """Shut the run down."""
+        shutdown()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.disconnect()
+
+    def __getitem__(self, key: str) -> Any:
+        return self.address_info[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.address_info)
+
+    def __len__(self) -> int:
+        return len(self.address_info)
+
+    def keys(self) -> Any:
+        """The names in `address_info`."""
+        return self.address_info.keys()
+
+    def __repr__(self) -> str:
+        return f"<minray context: backend={self.address_info['backend']}, address={self.address_info['address']}>"
+
+
+def init(
+    address: str | None = None,
+    *,
+    backend: str | Callable[..., Any] | None = None,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    resources: dict[str, float] | None = None,
+    object_store_memory: int | None = None,
+    isolate: bool = True,
+    local_mode: bool = False,
+    namespace: str | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool | None = None,
+    **others: Any,
+) -> Context:
+    """Start a run, or join one at `address`. Called for you by the first `.remote`, `put` or `get`.
+
+    Args:
+        address: Where to run: ``"ssh://user@h1,user@h2"``, ``"ray://host:port"``, ``"auto"``, ``"tcp://host:port"``
+            (Dask). Default: the environment variable MINRAY_ADDRESS, or this machine.
+        backend: What to run on: ``"loky"`` (processes), ``"threads"``, ... or a callable that makes a pool or engine.
+            Default: the environment variable MINRAY_BACKEND, or what the address tells, or loky.
+        num_cpus: How many CPUs tasks may use at a time. Default: as many as there are.
+        num_gpus: How many GPUs there are to give away.
+        resources: Amounts of custom resources, by name.
+        object_store_memory: How many bytes of values to keep in memory before they go to disk.
+        isolate: False (threads only) hands arguments and results over without copying them.
+        local_mode: True means ``backend="threads"``.
+        namespace: Where named actors of this run are looked up.
+        ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
+        log_to_driver: Whether prints of workers appear here. Default: yes.
+        others: Ray's other keywords. Those about its servers and logs have no effect.
+
+    Returns:
+        A context manager that shuts the run down when it is left.
+    """
+    if sys.is_finalizing():  # somebody's __del__: no thread can be started any more
+        raise RuntimeError("minray cannot start a run: the interpreter is exiting.")
+    for name, value in others.items():
+        if name in _PLANNED:
+            if value not in _PLANNED[name]:
+                raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
+        elif name not in _ABOUT_SERVERS:
+            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+    _check_init(num_cpus, num_gpus, resources, object_store_memory, namespace)
+    with _starting:
+        if is_initialized():
+            if ignore_reinit_error:
+                return _context or Context("worker", None)
+            raise RuntimeError(
+                "Maybe you called minray.init twice by accident? This error can be suppressed by passing in "
+                "'ignore_reinit_error=True' or by calling 'minray.shutdown()' prior to 'minray.init()'."
+            )
+        if callable(backend):
+            name, factory = getattr(backend, "__name__", repr(backend)), backend
+        else:
+            name, address = registry.choose(backend, address, local_mode)
+            factory = registry.load(name)
+        if not isolate and name != "threads":
+            raise ValueError(
+                "isolate=False works in one process only: use init(backend='threads', isolate=False). "
+                f"The backend is {name!r}."
+            )
+        options = {
+            "backend": name,
+            "address": address,
+            "isolate": isolate,
+            "log_to_driver": log_to_driver is not False,
+            "object_store_memory": object_store_memory,
+        }
+        return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
+
+
+def _start(
+    factory: Callable[..., Any],
+    context: Context,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    resources: dict[str, float] | None,
+    namespace: str | None,
+    options: dict[str, Any],
+) -> Context:
+    """Make the run on a backend the one of this process, until `shutdown`."""
+    global _run, _run_pid, _exit_hook, _context
+    from minray import runtime
+
+    _run = runtime.start(
+        factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
+    )
+    _run_pid = os.getpid()
+    _context = context
+    set_driver(_run)
+    if not _exit_hook:
+        atexit.register(shutdown, True)
+        _exit_hook = True
+    return context
+
+
+def _check_init(num_cpus: Any, num_gpus: Any, resources: Any, object_store_memory: Any, namespace: Any) -> None:
+    if resources is not None and not isinstance(resources, dict):
+        raise TypeError(f"resources must be a dict of amounts by name, got: {resources!r}.")
+    for name in ("CPU", "GPU", "memory", "object_store_memory"):
+        if name in (resources or {}):
+            keyword = f"num_{name.lower()}s" if name.isupper() else name
+            raise AssertionError(
+                f"`{name}` cannot be a custom resource. Use `{keyword}` instead: {resources!r}"
+            )  # Ray's type
+    amounts = {"num_cpus": num_cpus, "num_gpus": num_gpus, "object_store_memory": object_store_memory}
+    for name, amount in {**amounts, **(resources or {})}.items():
+        if amount is None:
+            continue
+        if not isinstance(amount, (int, float)):
+            raise AssertionError(f"{name} must be a number, got: {amount!r}.")  # Ray's type
+        if amount < 0:
+            raise ValueError(f"Resource quantities must be nonnegative, but {name} is {amount}.")
+        if name in amounts and amount != int(amount):
+            raise ValueError(f"{name} must be a whole number, got: {amount}.")
+    check_namespace(namespace)
+
+
+def shutdown(_exiting_interpreter: bool = False) -> None:
+    """End the run: stop its workers, forget its objects. Does nothing if there is none.
+
+    Inside a task it has no effect either, but a warning: the run belongs to its driver.
+    """
+    global _run, _context
+    session = current()
+    if session is not None and session is not _run:
+        warnings.warn("minray.shutdown() inside a task has no effect: its driver ends the run.", stacklevel=2)
+    elif _run is not None and _run_pid == os.getpid():
+        run, _run, _context = _run, None, None
+        try:
+            run.close(_exiting_interpreter)
+        finally:
+            set_driver(None)
+
+
+def _forget_run() -> None:
+    """In the child of a fork: the run is its parent's. Its refs are as good as those of an earlier session here."""
+    global _run, _context
+    session = current()
+    if session is not None:
+        session.closed = True
+    _run, _context = None, None
+    set_driver(None)
+    set_thread(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_run)
+
+
+def is_initialized() -> bool:
+    """Whether a run serves the calling thread."""
+    return current() is not None
+
+
+set_starter(lambda: init(ignore_reinit_error=True))  # two threads may be the first at once

@@ -1,0 +1,74 @@
+"""Failures of the system: as values (`minray.core.value.fault`), and as the exceptions that a reader gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from minray.core.value import Value
+from minray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ObjectLostError,
+    RaySystemError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+
+def to_exception(name: str, details: tuple[Any, ...], decode: Callable[[Value], Any]) -> BaseException:
+    """The exception for the fault `name`; `decode` reads the values among its details."""
+    return _MAKERS[name](decode, *details)
+
+
+def _worker_crashed(_: Any, task: str, cause: str) -> BaseException:
+    return WorkerCrashedError(f"Task: {task}. {cause}")
+
+
+def _object_lost(_: Any, id: int) -> BaseException:
+    return ObjectLostError(f"{id:x}")
+
+
+def _actor_died(
+    decode: Callable[[Value], Any], actor: str, id: int, cause: str, error: Value | None = None
+) -> BaseException:
+    if error is not None:
+        inner = decode(error)
+        return ActorDiedError(inner if isinstance(inner, RayTaskError) else f"{cause}: {inner}", f"{id:x}")
+    return ActorDiedError(
+        f"\tclass_name: {actor}\n\tactor_id: {id:x}\nThe actor is dead because {cause.rstrip('.')}.", f"{id:x}"
+    )
+
+
+def _actor_unavailable(_: Any, actor: str, id: int, cause: str) -> BaseException:
+    return ActorUnavailableError(f"{actor} is being restarted because {cause}", f"{id:x}")
+
+
+def _dependency_failed(decode: Callable[[Value], Any], tasks: tuple[str, ...], value: Value) -> BaseException:
+    error = decode(value)
+    for task in reversed(tasks):
+        if isinstance(error, RayTaskError):
+            error = error.for_dependant(task)
+        else:
+            text = (
+                "Traceback (most recent call last):\n"
+                "  At least one of the input arguments for this task could not be computed:\n"
+                f"{type(error).__module__}.{type(error).__qualname__}: {error}"
+            )
+            error = RayTaskError(task, text, error)
+    failed: BaseException = error
+    return failed
+
+
+def _system(_: Any, text: str) -> BaseException:
+    return RaySystemError(text)
+
+
+_MAKERS: dict[str, Callable[..., BaseException]] = {
+    "WorkerCrashed": _worker_crashed,
+    "ObjectLost": _object_lost,
+    "ActorDied": _actor_died,
+    "ActorUnavailable": _actor_unavailable,
+    "DependencyFailed": _dependency_failed,
+    "System": _system,
+}

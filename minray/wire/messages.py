@@ -1,0 +1,49 @@
+"""What the driver and its workers say to each other.
+
+A message is a tuple whose first item is one of these numbers. Tuples of plain values, because the hot path makes and
+reads one a call: `marshal` writes them without a pickler, and the threads backend hands them over as they are.
+
+Nothing here executes: values travel as opaque `minray.core.value.Value` tuples and are unpickled only by those who
+asked for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Message = tuple[Any, ...]
+
+# -- to a worker --------------------------------------------------------------------------------------------------
+RUN = 0  #: (RUN, task id, code key, args, where, dep ids, dep values, num_returns, name, retry)
+CALL = 1  #: (CALL, task id, method, args, where, dep ids, dep values, num_returns, name, retry)
+CREATE = 2  #: (CREATE, actor id, code key, args, where, dep ids, dep values, name, actor template key)
+CODE = 3  #: (CODE, key, blob, name): a function or class, before its first use
+VALUES = 4  #: (VALUES, request, ids, values): the answer to GET
+ANSWER = 5  #: (ANSWER, request, error name or None, payload): the answer to any other request
+RECALL = 6  #: (RECALL,): hand back every call that you have not begun
+STOP = 7  #: (STOP,): end
+FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed any more
+
+# -- from a worker ------------------------------------------------------------------------------------------------
+HELLO = 16  #: (HELLO, pid)
+DONE = 17  #: (DONE, task id, values, seconds)
+FAILED = 18  #: (FAILED, task id, error value, retry, seconds)
+CREATED = 19  #: (CREATED, actor id, error value or None)
+RETURNED = 20  #: (RETURNED, ids): the answer to RECALL, even when empty
+LOST = 21  #: (LOST, cause): made by the pool, the last one from a worker
+TEMPLATE = 22  #: (TEMPLATE, key, pickled template): before its first use
+SUBMIT = 23  #: (SUBMIT, first id, template key, args, where, dep ids)
+SUBMIT_ACTOR = 24  #: (SUBMIT_ACTOR, request, id, template key, args, where, dep ids)
+SUBMIT_CALL = 25  #: (SUBMIT_CALL, first id, actor id, method template key, args, where, dep ids)
+PUT = 26  #: (PUT, id, value)
+GET = 27  #: (GET, request, ids)
+WAIT = 28  #: (WAIT, request, ids, num_returns, block): answered with the ready ids
+FORGET = 29  #: (FORGET, request): the GET or WAIT timed out; answered with what is ready by now
+RELEASE = 30  #: (RELEASE, ((id, count), ...)): references given back
+PIN = 31  #: (PIN, id)
+KILL = 32  #: (KILL, actor id, no_restart)
+FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled template)
+RESOURCES = 34  #: (RESOURCES, request, available)
+EXIT = 35  #: (EXIT,): the actor ends itself
+
+NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -1,0 +1,174 @@
+"""Objects to bytes and back, with the references inside counted and large buffers kept out of the stream.
+
+The C pickler is tried first, and its work kept unless it failed or spoke of a module whose functions and classes only
+cloudpickle can carry to another process (``__main__``, and those registered with it): that is several times faster than
+cloudpickle's Python-level pickler. So an object's own ``__reduce__`` may be called twice.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import sys
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from types import CellType, FunctionType
+from typing import Any
+
+#: How a type is pickled: ``reducer(obj, refs)`` returns a reduce value and appends the ids it refers to.
+Reducers = dict[type, Callable[[Any, list[int]], Any]]
+
+#: In-band reducers for the frontend's own types (`ObjectRef`, actor handles), which register themselves here.
+reducers: Reducers = {}
+
+#: Objects that pickle by value alone: no reducer can be needed, and no reference be inside.
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
+def dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
+    """Pickle `obj`: the stream, its out-of-band buffers (still views of the object's memory), the ids referred to.
+
+    Whatever exception the object's own pickling raises, or cloudpickle's for what cannot be pickled.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    refs: list[int] = []
+    stream = BytesIO()
+    pickler = pickle.Pickler(stream, 5, buffer_callback=buffers.append)
+    table = copyreg.dispatch_table.copy()
+    for cls, reducer in reducers.items():
+        table[cls] = partial(_reduce, reducer, refs)
+    pickler.dispatch_table = table
+    try:
+        pickler.dump(obj)
+        data = stream.getvalue()
+        if b"__main__" not in data and not _names_a_module_by_value(data):
+            return data, buffers, refs
+    except Exception:  # a local function, a lock, anything: cloudpickle knows more, and words the error
+        pass
+    return _cloud_dumps(obj)
+
+
+def _names_a_module_by_value(data: bytes) -> bool:
+    """Whether `data` may speak of a module that the user has told cloudpickle to pickle by value."""
+    cloud = sys.modules.get("cloudpickle.cloudpickle")  # nobody tells it anything before it is imported
+    return cloud is not None and any(name.encode() in data for name in cloud.list_registry_pickle_by_value())
+
+
+def _reduce(reducer: Callable[[Any, list[int]], Any], refs: list[int], obj: Any) -> Any:
+    return reducer(obj, refs)
+
+
+def _cloud_dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
+    buffers: list[pickle.PickleBuffer] = []
+    refs: list[int] = []
+    stream = BytesIO()
+    _cloud_pickler()(stream, buffers.append, refs).dump(obj)
+    return stream.getvalue(), buffers, refs
+
+
+_cloud: Any = None
+
+
+def _cloud_pickler() -> Any:
+    """cloudpickle's pickler with our reducers; imported at the first need, as it takes 15 ms."""
+    global _cloud
+    if _cloud is None:
+        import cloudpickle
+
+        class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
+            def __init__(self, stream: BytesIO, buffer_callback: Any, refs: list[int]) -> None:
+                super().__init__(stream, protocol=5, buffer_callback=buffer_callback)  # pyright: ignore[reportCallIssue]
+                self._refs = refs
+
+            in_process = False
+
+            def reducer_override(self, obj: Any) -> Any:
+                reducer = reducers.get(type(obj))
+                if reducer is not None:
+                    return reducer(obj, self._refs)
+                if self.in_process:
+                    found = _reduce_alive(obj)
+                    if found is not None:
+                        return found
+                return super().reducer_override(obj)
+
+        _cloud = CloudPickler
+    return _cloud
+
+
+def code_dumps(target: Any, in_process: bool = False) -> tuple[bytes, list[int]]:
+    """Pickle a function or class, by value where it cannot be imported; its bytes, and the ids it closes over.
+
+    `in_process`: it will be unpickled in this very process. Then code is not copied, so that breakpoints, patches of a
+    module's names and coverage work; what a function closes over still is.
+    """
+    refs: list[int] = []
+    stream = BytesIO()
+    pickler = _cloud_pickler()(stream, None, refs)
+    pickler.in_process = in_process
+    pickler.dump(target)
+    return stream.getvalue(), refs
+
+
+#: Functions and classes that were pickled for this process, by id. Kept, as the code they stand for is.
+_alive: dict[int, Any] = {}
+
+
+def _living(key: int) -> Any:
+    return _alive[key]
+
+
+def _reduce_alive(obj: Any) -> Any:
+    """How a function or class is pickled for its own process; None: not here, but as for any other."""
+    if isinstance(obj, type):
+        if obj.__module__ in ("builtins", __name__):
+            return None  # some of them have names that cannot be looked up; cloudpickle knows which
+        if any(getattr(member, "__closure__", None) for member in vars(obj).values()):
+            return None  # what its methods close over is copied
+        _alive[id(obj)] = obj
+        return _living, (id(obj),)
+    if (
+        type(obj) is not FunctionType
+        or obj.__module__ == __name__
+        or obj.__globals__ is not getattr(sys.modules.get(obj.__module__), "__dict__", None)
+    ):
+        return None
+    _alive[id(obj)] = obj
+    if not obj.__closure__:
+        return _living, (id(obj),)
+    # Cells are filled in afterwards: what is in them may refer to the function itself.
+    return _clone, (id(obj),), [_content(cell) for cell in obj.__closure__], None, None, _fill_cells
+
+
+class _Empty:
+    """Stands for the content of a cell that is not bound yet."""
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return _Empty
+
+
+def _clone(key: int) -> FunctionType:
+    original = _alive[key]
+    cells = tuple([CellType() for _ in original.__closure__])
+    clone = FunctionType(original.__code__, original.__globals__, original.__name__, original.__defaults__, cells)
+    clone.__kwdefaults__ = original.__kwdefaults__
+    clone.__qualname__ = original.__qualname__
+    clone.__annotations__ = original.__annotations__
+    clone.__dict__.update(original.__dict__)
+    return clone
+
+
+def _fill_cells(function: FunctionType, contents: list[Any]) -> None:
+    for cell, content in zip(function.__closure__ or (), contents, strict=True):
+        if content is not _Empty:
+            cell.cell_contents = content
+
+
+def is_atom(obj: Any) -> bool:
+    """Whether `obj` is immutable and plain, so that it can travel as it is."""
+    return type(obj) in _ATOMS

@@ -1,0 +1,69 @@
+"""Python objects to values (`minray.core.value`) and back: the one place where something is serialised."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, PLAIN, RAW, STORED, Value
+from minray.wire.faults import to_exception
+from minray.wire.pickling import dumps, is_atom
+
+#: Bytes up to which a value travels inside messages. Beyond it is written to the pool's store, if it has one:
+#: mapping costs about 20 us, which is what copying this much through two sockets costs.
+INLINE_BYTES = 64 * 1024
+#: An atom longer than this is not worth sending as it is.
+_ATOM_BYTES = 4096
+
+#: Writes buffers to the store: (pickle, buffers, total bytes) -> location. Reads: (object id, location) -> (pickle,
+#: buffers).
+Write = Callable[[bytes, Sequence[pickle.PickleBuffer], int], Any]
+Read = Callable[[int, Any], tuple[Any, list[Any]]]
+
+
+def encode(obj: Any, write: Write | None) -> Value:
+    """`obj` as a value: small ones inline, large ones through `write` (None: the pool has no store, all inline)."""
+    if is_atom(obj):
+        size = len(obj) if isinstance(obj, (str, bytes)) else 0
+        if size <= _ATOM_BYTES:
+            return (PLAIN, obj, ())
+    body, buffers, refs = dumps(obj)
+    if not buffers and (write is None or len(body) <= INLINE_BYTES):
+        return (PICKLED, body, tuple(refs))
+    total = len(body)
+    for buffer in buffers:
+        total += buffer.raw().nbytes
+    if write is not None and total > INLINE_BYTES:
+        return (STORED, write(body, buffers, total), tuple(refs))
+    return (BUFFERED, (body, [bytes(buffer.raw()) for buffer in buffers]), tuple(refs))
+
+
+def share(obj: Any) -> Value:
+    """`obj` as a value that is not copied (`isolate=False`)."""
+    return (RAW, obj, ())
+
+
+def decode(value: Value, id: int, read: Read | None) -> Any:
+    """A fresh copy of the object behind `value`. An error or a fault is returned as an exception, not raised."""
+    kind, data, _ = value
+    if kind in (PLAIN, RAW):
+        return data
+    if kind == PICKLED:
+        return pickle.loads(data)
+    if kind == BUFFERED:
+        return pickle.loads(data[0], buffers=data[1])
+    if kind == STORED:
+        assert read is not None
+        body, buffers = read(id, data)
+        return pickle.loads(body, buffers=buffers)
+    if kind == ERROR:
+        return pickle.loads(data)
+    if kind == FAULT:
+        return to_exception(data[0], data[1], lambda inner: decode(inner, id, read))
+    raise ValueError(f"unknown kind of value: {kind}")
+
+
+def is_error(value: Value) -> bool:
+    """Whether reading `value` raises."""
+    return value[0] >= ERROR

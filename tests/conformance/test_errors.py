@@ -1,0 +1,343 @@
+"""What arrives at `get` when a task fails, and what its dependants see."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+
+def failure(ray: Any, ref: Any) -> Any:
+    """The error that `get` raises for `ref`."""
+    with pytest.raises(BaseException) as caught:
+        ray.get(ref)
+    return caught.value
+
+
+def test_an_error_arrives_as_its_own_type_and_as_a_task_error(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("missing", 1)
+
+    error = failure(ray, fail.remote())
+    assert isinstance(error, KeyError)
+    assert isinstance(error, LookupError)
+    assert isinstance(error, ray.exceptions.RayTaskError)
+    assert isinstance(error, ray.exceptions.RayError)
+    assert type(error).__name__ == "RayTaskError(KeyError)"
+
+
+def test_the_cause_is_the_users_own_exception(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("missing", 1)
+
+    cause = failure(ray, fail.remote()).cause
+    assert type(cause) is KeyError
+    assert cause.args == ("missing", 1)
+
+
+def test_the_message_shows_task_file_line_source_type_and_text(ray: Any) -> None:
+    def fail() -> None:
+        raise ValueError("the text")
+
+    message = str(failure(ray, ray.remote(fail).remote()))
+    assert "fail()" in message
+    assert f'test_errors.py", line {fail.__code__.co_firstlineno + 1}, in fail' in message
+    assert 'raise ValueError("the text")' in message
+    assert message.rstrip().endswith("ValueError: the text")
+
+
+def test_the_message_shows_the_users_own_frames(ray: Any) -> None:
+    def inner() -> None:
+        raise ValueError("deep")
+
+    def outer() -> None:
+        inner()
+
+    @ray.remote
+    def fail() -> None:
+        outer()
+
+    message = str(failure(ray, fail.remote()))
+    assert message.index(", in fail") < message.index(", in outer") < message.index(", in inner")
+
+
+def test_the_message_shows_the_error_that_caused_the_error(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("second") from error
+
+    message = str(failure(ray, fail.remote()))
+    assert message.index("KeyError: 'first'") < message.index("ValueError: second")
+
+
+def test_a_task_may_be_named_in_its_errors(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError
+
+    assert "ray::load_data()" in str(failure(ray, fail.options(name="load_data").remote()))
+
+
+def test_an_error_class_of_ones_own_keeps_its_attributes(ray: Any) -> None:
+    class HttpError(Exception):
+        def __init__(self, code: int, reason: str) -> None:
+            super().__init__(code, reason)
+            self.code = code
+
+        def describe(self) -> str:
+            return f"code {self.code}"
+
+    @ray.remote
+    def fail() -> None:
+        raise HttpError(404, "not found")
+
+    error = failure(ray, fail.remote())
+    assert type(error.cause) is HttpError
+    assert isinstance(error, HttpError)
+    assert error.code == 404
+    assert error.describe() == "code 404"
+
+
+def test_an_error_that_cannot_be_unpickled_arrives_with_its_text(ray: Any) -> None:
+    class NeedsTwo(Exception):
+        def __init__(self, a: int, b: int) -> None:
+            super().__init__(f"{a} and {b}")  # pickle will call NeedsTwo("1 and 2")
+
+    @ray.remote
+    def fail() -> None:
+        raise NeedsTwo(1, 2)
+
+    error = failure(ray, fail.remote())
+    assert isinstance(error, ray.exceptions.RayError)
+    assert "1 and 2" in str(error)
+
+
+def test_an_error_that_cannot_be_pickled_arrives_with_its_text(ray: Any) -> None:
+    class Locked(Exception):
+        def __init__(self) -> None:
+            super().__init__("holds a lock")
+            self.lock = threading.Lock()
+
+    @ray.remote
+    def fail() -> None:
+        raise Locked
+
+    error = failure(ray, fail.remote())
+    assert isinstance(error, ray.exceptions.RayTaskError)
+    assert "holds a lock" in str(error)
+
+
+def test_an_error_class_that_cannot_be_subclassed_arrives_as_the_cause(ray: Any) -> None:
+    class Final(Exception):
+        def __init_subclass__(cls) -> None:
+            raise TypeError("no subclasses")
+
+    @ray.remote
+    def fail() -> None:
+        raise Final("the end")
+
+    error = failure(ray, fail.remote())
+    assert type(error) is ray.exceptions.RayTaskError
+    assert type(error.cause) is Final
+    assert "the end" in str(error)
+
+
+def test_exceptions_that_are_no_errors_arrive_too(ray: Any) -> None:
+    class Stop(BaseException): ...
+
+    @ray.remote
+    def fail(error: BaseException) -> None:
+        raise error
+
+    assert isinstance(failure(ray, fail.remote(Stop())), Stop)
+    assert isinstance(failure(ray, fail.remote(StopIteration())), StopIteration)
+
+
+def test_a_very_long_message_arrives_whole(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("x" * 2_000_000)
+
+    assert len(failure(ray, fail.remote()).cause.args[0]) == 2_000_000
+
+
+def test_every_get_raises_the_error_again(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("again")
+
+    ref = fail.remote()
+    first, second = failure(ray, ref), failure(ray, ref)
+    assert str(first) == str(second)
+
+
+def test_an_error_fails_every_result_of_its_task(ray: Any) -> None:
+    @ray.remote(num_returns=3)
+    def fail() -> None:
+        raise ValueError("all of them")
+
+    for ref in fail.remote():
+        assert isinstance(failure(ray, ref), ValueError)
+
+
+def test_an_error_that_nobody_gets_harms_nobody(ray: Any) -> None:
+    @ray.remote
+    def fail(x: int) -> int:
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    refs = [fail.remote(i) for i in range(20)]
+    assert ray.get(refs[::2]) == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("how", ["positional", "keyword", "one of many"])
+def test_a_dependant_fails_with_the_same_error_and_never_runs(ray: Any, flags: Any, how: str) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("upstream")
+
+    @ray.remote
+    def dependant(*args: Any, **kwargs: Any) -> None:
+        flags.up("ran")
+
+    failed = fail.remote()
+    ref = {
+        "positional": lambda: dependant.remote(failed),
+        "keyword": lambda: dependant.remote(x=failed),
+        "one of many": lambda: dependant.remote(1, ray.put(2), failed, x=3),
+    }[how]()
+    error = failure(ray, ref)
+    assert type(error.cause) is ValueError
+    assert isinstance(error, ValueError)
+    assert isinstance(error, ray.exceptions.RayTaskError)
+    assert flags.count("ran") == 0
+
+
+def test_a_dependants_message_names_every_task_on_the_way(ray: Any) -> None:
+    @ray.remote
+    def source() -> None:
+        raise ValueError("upstream")
+
+    @ray.remote
+    def middle(x: Any) -> None: ...
+
+    @ray.remote
+    def sink(x: Any) -> None: ...
+
+    error = failure(ray, sink.remote(middle.remote(source.remote())))
+    message = str(error)
+    assert type(error).__name__ == "RayTaskError(ValueError)"
+    assert message.index("ray::sink()") < message.index("ray::middle()") < message.index("ray::source()")
+    assert "At least one of the input arguments for this task could not be computed" in message
+    assert message.rstrip().endswith("ValueError: upstream")
+
+
+def test_a_failed_ref_inside_a_container_fails_nothing_until_it_is_asked_for(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("inside")
+
+    @ray.remote
+    def careful(refs: list[Any]) -> str:
+        try:
+            ray.get(refs[0])
+        except ValueError as error:
+            return f"caught {isinstance(error, ray.exceptions.RayTaskError)} {error.args}"
+        return "nothing"
+
+    @ray.remote
+    def ignore(refs: list[Any]) -> str:
+        return "fine"
+
+    refs = [fail.remote()]
+    assert ray.get(ignore.remote(refs)) == "fine"
+    assert ray.get(careful.remote(refs)) == "caught True (ValueError('inside'),)"
+
+
+def test_an_error_that_passes_through_a_waiting_task_keeps_its_type(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise ValueError("from below")
+
+    @ray.remote
+    def parent() -> Any:
+        return ray.get(fail.remote())
+
+    error = failure(ray, parent.remote())
+    assert type(error).__name__ == "RayTaskError(ValueError)"
+    assert type(error.cause) is ValueError
+    message = str(error)
+    assert message.index("ray::parent()") < message.index("ray::fail()")
+
+
+def test_an_unpicklable_result_fails_the_task(ray: Any) -> None:
+    @ray.remote
+    def f() -> Any:
+        return {"padlock": threading.Lock()}
+
+    error = failure(ray, f.remote())
+    assert isinstance(error, TypeError)
+    assert isinstance(error, ray.exceptions.RayTaskError)
+    assert "cannot pickle '_thread.lock' object" in str(error)
+
+
+def test_an_unpicklable_closure_is_refused_at_the_call_and_named(ray: Any) -> None:
+    padlock = threading.Lock()
+
+    @ray.remote
+    def f() -> None:
+        padlock.acquire()
+
+    with pytest.raises(TypeError, match="padlock"):
+        f.remote()
+
+
+def test_an_unpicklable_closure_of_a_class_is_refused_at_its_creation_and_named(ray: Any) -> None:
+    padlock = threading.Lock()
+
+    @ray.remote
+    class Actor:
+        def method(self) -> None:
+            padlock.acquire()
+
+    with pytest.raises(TypeError, match="padlock"):
+        Actor.remote()
+
+
+def test_an_argument_that_cannot_be_unpickled_fails_the_task(ray: Any) -> None:
+    class Broken:
+        def __reduce__(self) -> Any:
+            return eval, ("1 / 0",)
+
+    @ray.remote
+    def f(x: Any) -> None: ...
+
+    error = failure(ray, f.remote(Broken()))
+    assert isinstance(error, ray.exceptions.RayTaskError)
+    assert "division by zero" in str(error)
+
+
+def test_a_result_that_cannot_be_unpickled_raises_at_get(ray: Any) -> None:
+    class Broken:
+        def __reduce__(self) -> Any:
+            return eval, ("1 / 0",)
+
+    error = failure(ray, ray.remote(lambda: Broken()).remote())
+    assert isinstance(error, ray.exceptions.RaySystemError)
+    assert "division by zero" in str(error)
+
+
+def test_the_tree_of_errors(ray: Any) -> None:
+    errors = ray.exceptions
+    for name in ("RayTaskError", "WorkerCrashedError", "RayActorError", "GetTimeoutError", "RaySystemError"):
+        assert issubclass(getattr(errors, name), errors.RayError)
+    assert issubclass(errors.ActorDiedError, errors.RayActorError)
+    assert issubclass(errors.ActorUnavailableError, errors.RayActorError)
+    assert issubclass(errors.RayError, Exception)

@@ -1,0 +1,86 @@
+"""What must hold between two events beyond `TaskGraph.check`: the books of both sides, down to the last reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from minray.core.value import STORED
+
+if TYPE_CHECKING:
+    from minray.core.value import Value
+    from tests.core.sim_worker import SimWorker
+    from tests.core.simulation import Simulation
+
+
+def check(sim: Simulation) -> None:
+    sim.graph.check()
+    check_counts(sim)
+    for worker in sim.workers.values():
+        if worker.alive and worker.id in sim.scheduler.workers:
+            check_loans(sim, worker)
+    check_watches(sim)
+    check_resources(sim)
+    assert sorted(sim.freed) == sorted(set(sim.freed)), "something was freed twice"
+
+
+def check_counts(sim: Simulation) -> None:
+    """Every count is the sum of those who hold the object, and whatever somebody holds is there."""
+    expected = Counter(sim.refs)
+    for worker in sim.scheduler.workers.values():
+        expected.update(worker.loans)
+    for task in sim.graph.tasks.values():
+        expected.update([*task.call.deps, *task.call.args[2]])
+    for actor in sim.actors.values():
+        if actor.death is None:
+            expected.update([*actor.call.deps, *actor.call.args[2]])
+            expected[actor.id] += actor.template.lifetime == "detached"
+    entries = sim.objects.entries
+    for entry in entries.values():
+        if entry.value is not None:
+            expected.update(entry.value[2])
+    assert {id: entry.count for id, entry in entries.items()} == {id: expected[id] for id in entries}
+    assert sim.refs.keys() <= entries.keys(), "the driver holds what was freed"
+
+
+def lent(id: int, value: Value) -> Counter[int]:
+    """What `ObjectTable.lend_value` counts for a reader of `value`."""
+    return Counter([*value[2], id] if value[0] == STORED else value[2])
+
+
+def check_loans(sim: Simulation, worker: SimWorker) -> None:
+    """What the owner has counted for a worker is what that has received, what is on its way there, and what on its way
+    back."""
+    expected: Counter[int] = Counter({id: received for id, (_, received) in worker.counts._held.items()})
+    for message in [*worker.inbox, *worker.todo]:
+        if message[0] in ("run", "call", "create"):
+            for id, value in [(0, message[2]), *message[3]]:
+                expected.update(lent(id, value))
+        elif message[0] == "values":
+            for id, value in message[2]:
+                expected.update(lent(id, value))
+    for message in worker.outbox:
+        if message[0] == "release":
+            expected.update(dict(message[1]))
+        elif message[0] in ("submit", "submit_call"):
+            expected.subtract(range(message[1], message[1] + message[2].num_returns))
+        elif message[0] in ("submit_actor", "put"):
+            expected[message[1]] -= 1
+    entries = sim.objects.entries
+    loans = sim.scheduler.workers[worker.id].loans
+    assert loans == {id: number for id, number in expected.items() if number and id in entries}, worker.id
+    assert {id for id, number in expected.items() if number} <= entries.keys() | sim.lost, "freed too early"
+
+
+def check_watches(sim: Simulation) -> None:
+    """Nobody waits for what is there already."""
+    for watch in [*sim.watches, *sim.requests.values()]:
+        assert not watch.done and watch.missing > 0, watch
+
+
+def check_resources(sim: Simulation) -> None:
+    """Nothing is given out twice but by workers that go on after they were blocked."""
+    for node in sim.scheduler.nodes.values():
+        for name, amount in node.free.items():
+            assert -amount <= sim.overdrawn[node.id, name], (node, "is overdrawn")
+            sim.overdrawn[node.id, name] = max(0, -amount)

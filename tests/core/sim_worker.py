@@ -1,0 +1,224 @@
+"""A worker as its owner sees it, gone through step by step: a todo list, one running call, references held."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, Protocol
+
+from minray.client import ID_BITS, Counts
+from minray.core.value import ERROR, NONE, STORED, Value
+
+BOOM: Value = (ERROR, b"boom", ())
+
+
+class Log(Protocol):
+    """What the workers of one simulation tell it."""
+
+    num_returns: dict[int, int]  # of each call
+    actor_ids: set[int]
+
+    def note_begun(self, call: int, worker: SimWorker) -> None: ...
+
+    def note_attempt_over(self, call: int) -> None:
+        """It may begin once more: its worker died under it, or it failed and asks for a retry."""
+
+
+class SimWorker:
+    """Reads `inbox`, writes `outbox`; both keep their order. `refs` are the references and mapped views that the user's
+    code in it holds now."""
+
+    def __init__(self, id: int, log: Log) -> None:
+        self.id = id
+        self.log = log
+        self.inbox: deque[tuple[Any, ...]] = deque()
+        self.outbox: deque[tuple[Any, ...]] = deque()
+        self.todo: deque[tuple[Any, ...]] = deque()
+        self.running: tuple[Any, ...] | None = None
+        self.held: list[int] = []  # what came with the running call, until it is over
+        self.refs: list[int] = []
+        self.requests: dict[int, str] = {}  # GETs and WAITs without an answer
+        self.counts = Counts()
+        self.up = self.is_actor = self.exiting = False
+        self.alive = True
+        self._next_id = (id << ID_BITS) + 1
+        self._numbers = count(1)
+
+    # -- its channel -----------------------------------------------------------------------------------------------
+
+    def post(self, *message: Any) -> None:
+        """Write a message, and after it the references that are to go back."""
+        self.outbox.append(message)
+        self.flush()
+
+    def flush(self) -> None:
+        back = self.counts.settle()
+        if back:
+            self.outbox.append(("release", back))
+
+    def read(self) -> None:
+        """Come up, and take in all that was sent."""
+        if not self.up:
+            self.up = True
+            self.post("hello")
+        while self.alive and self.inbox:
+            message = self.inbox.popleft()
+            op = message[0]
+            if op == "recall":
+                back = tuple(each[1] for each in self.todo if each[0] == "run")
+                self.todo = deque(each for each in self.todo if each[0] != "run")
+                self.post("returned", back)
+            elif op == "values":
+                del self.requests[message[1]]
+                held = [inner for id, one in message[2] for inner in self._hold(id, one)]
+                self._unpickle(held)
+                for id in held:
+                    self.counts.drop(id)
+                self.flush()
+            elif op == "answer":
+                del self.requests[message[1]]
+            elif op == "stop":
+                assert self.exiting or not (self.todo or self.running), "told to stop with something to do"
+                self.die("it was told to stop")
+            else:
+                self.todo.append(message)
+
+    def _hold(self, id: int, one: Value) -> list[int]:
+        """As `minray.client.Client.hold`."""
+        held = [*one[2], id] if one[0] == STORED else list(one[2])
+        for inner in held:
+            self.counts.receive(inner)
+        return held
+
+    def _unpickle(self, ids: Sequence[int]) -> None:
+        """References, and views of stored values, that the user's code has from now on."""
+        for id in ids:
+            self.counts.retain(id)
+            self.refs.append(id)
+
+    # -- its calls -------------------------------------------------------------------------------------------------
+
+    @property
+    def call(self) -> int:
+        """The id of what it runs."""
+        assert self.running is not None
+        id: int = self.running[1]
+        return id
+
+    @property
+    def ready(self) -> bool:
+        """Whether it would begin its next call now."""
+        return bool(self.alive and self.running is None and self.todo and not self.exiting)
+
+    def begin(self) -> None:
+        """Take the next call from the todo list. Its references are the user's for now."""
+        self.running = op, id, args, deps = self.todo.popleft()
+        self.is_actor |= op == "create"
+        self.held = [inner for dep, one in [(0, args), *deps] for inner in self._hold(dep, one)]
+        self._unpickle(self.held)
+        if op != "create":
+            self.log.note_begun(id, self)
+
+    def finish(self, *values: Value, seconds: float = 0.0) -> None:
+        """The running call returns `values`, None for those left out. An actor's creation succeeds."""
+        if self.running and self.running[0] == "create":
+            self._over("created", self.call, None)
+        else:
+            returns = self.log.num_returns[self.call]
+            self._over("done", self.call, (values + (NONE,) * returns)[:returns], seconds)
+
+    def fail(self, retry: bool = False, seconds: float = 0.0) -> None:
+        """The running call raises; `retry`: its options say to try that again."""
+        if self.running and self.running[0] == "create":
+            self.exiting = True
+            self._over("created", self.call, BOOM)
+        else:
+            if retry:
+                self.log.note_attempt_over(self.call)
+            self._over("failed", self.call, BOOM, retry, seconds)
+
+    def _over(self, *message: Any) -> None:
+        self.outbox.append(message)
+        self.running = None
+        for id in self.held:
+            self.counts.drop(id)
+        self.held = []
+        if self.is_actor:
+            self.flush()
+        else:
+            self.drop(len(self.refs))
+
+    def exit(self) -> None:
+        """The running method ends its actor."""
+        if self.running and self.running[0] != "create":
+            self.outbox.append(("done", self.call, (NONE,) * self.log.num_returns[self.call], 0.0))
+        self.running = None
+        self.exiting = True
+        self.post("exit")
+
+    def die(self, cause: str = "it crashed") -> None:
+        """What it has written arrives, what it has not read is lost."""
+        if self.alive:
+            self.alive = False
+            if self.running and self.running[0] != "create":
+                self.log.note_attempt_over(self.call)
+            self.running = None
+            self.outbox.append(("lost", cause))
+
+    # -- what the user's code in it does ---------------------------------------------------------------------------
+
+    def make(self, number: int) -> int:
+        """Ids of objects to come, counted once each."""
+        first = self._next_id
+        self._next_id += max(number, 1)
+        for id in range(first, first + number):
+            self.counts.receive(id)
+            self.refs.append(id)
+        return first
+
+    def submit(self, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
+        id = self.make(template.num_returns)
+        self.log.num_returns[id] = template.num_returns
+        self.post("submit", id, template, deps, tuple(refs))
+        return id
+
+    def call_actor(self, actor: int, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
+        id = self.make(template.num_returns)
+        self.log.num_returns[id] = template.num_returns
+        self.post("submit_call", id, template, deps, tuple(refs), actor)
+        return id
+
+    def create(self, template: Any, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:
+        id = self.make(1)
+        self.log.actor_ids.add(id)
+        self.post("submit_actor", id, template, deps, tuple(refs), name)
+        return id
+
+    def put(self, one: Value) -> int:
+        id = self.make(1)
+        self.post("put", id, one)
+        return id
+
+    def get(self, *ids: int) -> int:
+        return self._ask("get", ids)
+
+    def wait(self, ids: Sequence[int], number: int, block: bool = True) -> int:
+        return self._ask("wait", ids, number if block else 0)
+
+    def _ask(self, op: str, ids: Sequence[int], *rest: Any) -> int:
+        number = next(self._numbers)
+        self.requests[number] = op
+        self.post(op, number, tuple(ids), *rest)
+        return number
+
+    def give_up_waiting(self) -> None:
+        """The time-outs of all its GETs and WAITs are over."""
+        for number in self.requests:
+            self.post("forget", number)
+
+    def drop(self, number: int) -> None:
+        """Let the latest of its references go."""
+        for _ in range(min(number, len(self.refs))):
+            self.counts.drop(self.refs.pop())
+        self.flush()

@@ -1,0 +1,324 @@
+"""Any history whatever: Hypothesis submits, calls, kills, crashes; after every step the books have to balance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from minray.core.template import TaskTemplate
+from minray.core.value import Value
+from tests.core.sim_worker import SimWorker
+from tests.core.simulation import Simulation, actor_class, function, method, value
+
+T = TypeVar("T")
+
+#: What tasks and actors ask for. Whether two CPUs or an R are there is for each run to say; a GPU never is.
+DEMANDS = ({"CPU": 1.0}, {"CPU": 0.5}, {"none": 0.0}, {"CPU": 2.0}, {"R": 1.0}, {"CPU": 1.0, "R": 0.3}, {"GPU": 1.0})
+
+index = st.integers(0, 15)
+few = st.lists(index, max_size=2)
+demands = st.sampled_from(DEMANDS)
+retries = st.sampled_from([0, 0, 1, 2, -1])
+number = st.sampled_from([1, 1, 1, 2, 0])
+pace = st.sampled_from([0.0, 0.0001, 0.001, 0.1])
+names = st.sampled_from([None, None, "a", "b"])
+#: What a call returns: for each object the references in it, and whether it is written to the store.
+results = st.lists(st.tuples(few, st.booleans()), max_size=2)
+
+
+def pick(among: Sequence[T], index: int) -> T:
+    return among[index % len(among)]
+
+
+class History(RuleBasedStateMachine):
+    """One run. A rule is something that the driver, the code in a worker, a channel or fate may do at any time."""
+
+    sim: Simulation
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.functions: dict[object, TaskTemplate] = {}
+
+    @initialize(cpus=st.integers(1, 3), warm=st.integers(0, 2), r=st.integers(0, 1), prompt=st.booleans())
+    def begin(self, cpus: int, warm: int, r: int, prompt: bool) -> None:
+        self.sim = Simulation(warm, CPU=cpus, R=r)
+        self.prompt = prompt
+
+    @invariant()
+    def everybody_is_prompt(self) -> None:
+        """In half of the histories messages are read and calls begun at once, so that more happens in as many steps."""
+        if self.prompt:
+            for worker in list(self.sim.workers.values()):
+                self.sim.receive(worker)
+                if worker.alive:
+                    worker.read()
+                if worker.ready:
+                    worker.begin()
+                self.sim.receive(worker)
+
+    # -- whom a rule is about --------------------------------------------------------------------------------------
+
+    def held(self, holder: SimWorker | None) -> list[int]:
+        """What the driver or a worker can name."""
+        return sorted(self.sim.refs) if holder is None else holder.refs
+
+    def refs(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
+        held = self.held(holder)
+        return [pick(held, i) for i in indices] if held else []
+
+    def objects(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
+        held = [id for id in self.held(holder) if id not in self.sim.actor_ids]
+        return [pick(held, i) for i in indices] if held else []
+
+    def handles(self, holder: SimWorker | None = None) -> list[int]:
+        return [id for id in self.held(holder) if id in self.sim.actor_ids]
+
+    def running(self) -> list[SimWorker]:
+        return [worker for worker in self.sim.living() if worker.running]
+
+    def calling(self) -> list[SimWorker]:
+        """Workers whose code can go on."""
+        return [worker for worker in self.running() if not worker.requests]
+
+    # -- the driver ------------------------------------------------------------------------------------------------
+
+    def function(self, returns: int, retries: int, demand: dict[str, float]) -> TaskTemplate:
+        """One template for all calls under the same options, as it learns how long they take."""
+        return self.functions.setdefault((returns, retries, str(demand)), function(returns, retries, **demand))
+
+    @rule(deps=few, refs=few, returns=number, retries=retries, demand=demands)
+    def submit(self, deps: list[int], refs: list[int], returns: int, retries: int, demand: dict[str, float]) -> None:
+        self.sim.submit(self.function(returns, retries, demand), *self.objects(deps), refs=self.refs(refs))
+
+    @rule(times=st.integers(2, 6), refs=few, retries=retries)
+    def submit_many(self, times: int, refs: list[int], retries: int) -> None:
+        for _ in range(times):
+            self.sim.submit(self.function(1, retries, {"CPU": 1.0}), refs=self.refs(refs))
+
+    @rule(refs=few, stored=st.booleans())
+    def put(self, refs: list[int], stored: bool) -> None:
+        self.sim.put(value(*self.refs(refs), stored=stored))
+
+    @rule(deps=few, refs=few, restarts=retries, detached=st.booleans(), demand=demands, name=names)
+    def create(
+        self,
+        deps: list[int],
+        refs: list[int],
+        restarts: int,
+        detached: bool,
+        demand: dict[str, float],
+        name: str | None,
+    ) -> None:
+        template = actor_class(restarts, detached, **demand)
+        taken = name is not None and self.sim.graph.actors.find(("", name)) is not None
+        try:
+            self.sim.create(template, *self.objects(deps), refs=self.refs(refs), name=name)
+        except ValueError:
+            assert taken
+        else:
+            assert not taken
+
+    @precondition(lambda self: self.handles())
+    @rule(actor=index, deps=few, refs=few, returns=number, retries=retries)
+    def call(self, actor: int, deps: list[int], refs: list[int], returns: int, retries: int) -> None:
+        template = method(returns, retries)
+        self.sim.call(pick(self.handles(), actor), *self.objects(deps), refs=self.refs(refs), template=template)
+
+    @precondition(lambda self: self.sim.refs)
+    @rule(which=index)
+    def release(self, which: int) -> None:
+        self.sim.release(*self.refs([which]))
+
+    @precondition(lambda self: self.sim.graph.actors.names)
+    @rule(name=index)
+    def find(self, name: int) -> None:
+        key = pick(sorted(self.sim.graph.actors.names), name)
+        actor = self.sim.graph.actors.find(key)
+        assert actor is not None and actor.death is None
+        if actor.in_scope:
+            self.sim.retain(actor.id)
+
+    @precondition(lambda self: self.handles())
+    @rule(actor=index, no_restart=st.booleans())
+    def kill(self, actor: int, no_restart: bool) -> None:
+        self.sim.kill(pick(self.handles(), actor), no_restart)
+
+    @rule(which=few, less=st.integers(0, 1), eager=st.booleans())
+    def watch(self, which: list[int], less: int, eager: bool) -> None:
+        ids = self.objects(which)
+        self.sim.watch(ids, max(0, len(ids) - less), eager)
+
+    @precondition(lambda self: self.sim.watches)
+    @rule(which=index)
+    def unwatch(self, which: int) -> None:
+        self.sim.unwatch(pick(list(self.sim.watches), which))
+
+    # -- a worker --------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.sim.living())
+    @rule(worker=index)
+    def read(self, worker: int) -> None:
+        pick(self.sim.living(), worker).read()
+
+    @precondition(lambda self: any(worker.ready for worker in self.sim.living()))
+    @rule(worker=index)
+    def begin_call(self, worker: int) -> None:
+        pick([worker for worker in self.sim.living() if worker.ready], worker).begin()
+
+    def returned(self, worker: SimWorker, results: list[tuple[list[int], bool]]) -> list[Value]:
+        return [value(*self.refs(refs, worker), stored=stored) for refs, stored in results]
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, results=results, seconds=pace)
+    def finish(self, worker: int, results: list[tuple[list[int], bool]], seconds: float) -> None:
+        running = pick(self.calling(), worker)
+        running.finish(*self.returned(running, results), seconds=seconds)
+
+    @precondition(lambda self: any(worker.requests for worker in self.running()))
+    @rule(worker=index)
+    def finish_while_a_thread_of_the_call_still_waits(self, worker: int) -> None:
+        pick([worker for worker in self.running() if worker.requests], worker).finish()
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, retry=st.booleans(), seconds=pace)
+    def fail(self, worker: int, retry: bool, seconds: float) -> None:
+        pick(self.calling(), worker).fail(retry, seconds)
+
+    @precondition(lambda self: any(worker.is_actor for worker in self.calling()))
+    @rule(worker=index)
+    def exit(self, worker: int) -> None:
+        pick([worker for worker in self.calling() if worker.is_actor], worker).exit()
+
+    @precondition(lambda self: self.sim.living())
+    @rule(worker=index)
+    def crash(self, worker: int) -> None:
+        pick(self.sim.living(), worker).die()
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, deps=few, refs=few, returns=number, retries=retries, demand=demands)
+    def submit_in_a_call(
+        self, worker: int, deps: list[int], refs: list[int], returns: int, retries: int, demand: dict[str, float]
+    ) -> None:
+        at = pick(self.calling(), worker)
+        at.submit(self.function(returns, retries, demand), *self.objects(deps, at), refs=self.refs(refs, at))
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, actor=index, deps=few, refs=few, retries=retries)
+    def call_in_a_call(self, worker: int, actor: int, deps: list[int], refs: list[int], retries: int) -> None:
+        at = pick(self.calling(), worker)
+        handles = self.handles(at)
+        if handles:
+            to = pick(handles, actor)
+            at.call_actor(to, method(retries=retries), *self.objects(deps, at), refs=self.refs(refs, at))
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, deps=few, refs=few, restarts=retries, demand=demands, name=names)
+    def create_in_a_call(
+        self, worker: int, deps: list[int], refs: list[int], restarts: int, demand: dict[str, float], name: str | None
+    ) -> None:
+        at = pick(self.calling(), worker)
+        at.create(actor_class(restarts, False, **demand), *self.objects(deps, at), refs=self.refs(refs, at), name=name)
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, refs=few, stored=st.booleans())
+    def put_in_a_call(self, worker: int, refs: list[int], stored: bool) -> None:
+        at = pick(self.calling(), worker)
+        at.put(value(*self.refs(refs, at), stored=stored))
+
+    @precondition(lambda self: self.running())
+    @rule(worker=index, ids=few)
+    def get(self, worker: int, ids: list[int]) -> None:
+        at = pick(self.running(), worker)
+        at.get(*self.objects(ids, at))
+
+    @precondition(lambda self: self.running())
+    @rule(worker=index, ids=few, block=st.booleans())
+    def wait(self, worker: int, ids: list[int], block: bool) -> None:
+        at = pick(self.running(), worker)
+        at.wait(self.objects(ids, at), 1, block)
+
+    @precondition(lambda self: any(worker.requests for worker in self.sim.living()))
+    @rule(worker=index)
+    def time_out(self, worker: int) -> None:
+        pick([worker for worker in self.sim.living() if worker.requests], worker).give_up_waiting()
+
+    @precondition(lambda self: any(worker.refs for worker in self.sim.living()))
+    @rule(worker=index, number=st.integers(1, 3))
+    def drop(self, worker: int, number: int) -> None:
+        pick([worker for worker in self.sim.living() if worker.refs], worker).drop(number)
+
+    # -- the channels, and time ------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(worker.outbox for worker in self.sim.workers.values()))
+    @rule(worker=index, number=st.integers(1, 4), carry_out=st.booleans())
+    def receive(self, worker: int, number: int, carry_out: bool) -> None:
+        speaking = [worker for worker in self.sim.workers.values() if worker.outbox]
+        self.sim.receive(pick(speaking, worker), number, carry_out)
+
+    @rule(seconds=st.sampled_from([0.0, 0.001, 0.01, 3.0]))
+    def tick(self, seconds: float) -> None:
+        self.sim.tick(seconds)
+
+    @rule(steps=st.lists(index, max_size=12))
+    def go_on(self, steps: list[int]) -> None:
+        """So that histories get somewhere: some workers do what a worker does."""
+        for step in steps:
+            if self.sim.workers:
+                self.sim.step(pick(list(self.sim.workers.values()), step))
+
+    @precondition(lambda self: len(self.sim.scheduler.nodes) == 1)
+    @rule(cpus=st.integers(0, 2), r=st.integers(0, 1), warm=st.integers(0, 1))
+    def a_node_joins(self, cpus: int, r: int, warm: int) -> None:
+        self.sim.join(1, warm, CPU=cpus, R=r)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        sim = self.sim
+        sim.after()
+        sim.run()
+        sim.join(2, CPU=1000, GPU=1000, R=1000)  # now nothing is infeasible
+        sim.run()
+        assert sim.ended.keys() == sim.submitted, "every call ends"
+        assert not sim.graph.tasks and not sim.watches and not sim.requests
+        self.let_go()
+        assert not sim.refs and not any(worker.loans or worker.sent for worker in sim.scheduler.workers.values())
+        # By now only objects can hold objects. The books balance, so what is left holds itself, in a circle.
+        left = [entry.value for entry in sim.objects.entries.values()]
+        assert sorted(sim.freed + [one for one in left if one in sim.stored]) == sorted(sim.stored)
+        for actor in sim.actors.values():
+            assert actor.death is None and actor.id in sim.objects.entries, f"{actor} has outlived its handles"
+        if not sim.actors:
+            for node in sim.scheduler.nodes.values():
+                assert node.free == node.total
+
+    def let_go(self) -> None:
+        """Everybody drops every reference, and detached actors are killed."""
+        sim = self.sim
+        sim.release(*sim.refs.elements())
+        while True:
+            for actor in list(sim.actors.values()):
+                if actor.template.lifetime == "detached":
+                    sim.kill(actor.id)
+            for worker in sim.living():
+                worker.drop(len(worker.refs))
+            sim.run()
+            if not any(worker.refs for worker in sim.living()):
+                return
+
+
+@pytest.mark.slow
+def test_every_call_ends_once_and_nothing_is_lost_or_left_whatever_happens() -> None:
+    run_state_machine_as_test(History, settings=settings(max_examples=3 * settings().max_examples))
