@@ -66,7 +66,7 @@ STAGES = [
     Stage(
         DRIVER,
         "poll, and wait for the worker",
-        ("minray_loky.pool:_Poller.poll", "minray_loky.pool:LokyPool.receive", "minray_threads:ThreadPool.receive"),
+        ("minray_loky.channel:Poller.poll", "minray_loky.pool:LokyPool.receive", "minray_threads:ThreadPool.receive"),
     ),
     Stage(DRIVER, "read", ("minray_loky.channel:DriverEnd.read",)),
     Stage(DRIVER, "unframe", ("minray.wire.framing:Framer.feed",)),

@@ -7,6 +7,7 @@ start ──fds──> template ──fork──> worker ──hello──> rece
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from threading import get_ident
 from weakref import WeakSet
@@ -90,8 +91,14 @@ class LokyPool:
         undo = self._undo
         undo.callback(self._trackers.close)
         with self._trackers.in_place():
-            for directory in _make_directories():
+            # Watched before it is made: a kill in between must not leave it behind.
+            for directory in _free_names():
                 self._trackers.watch(directory)
+                try:
+                    os.mkdir(directory, 0o700)
+                except OSError:
+                    self._trackers.unwatch(directory)
+                    continue
                 undo.callback(shutil.rmtree, directory, ignore_errors=True)
                 self._directories.append(directory)
         if not self._directories:
@@ -372,13 +379,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def _make_directories() -> Iterator[str]:
-    """Private directories of this run, the fastest first: shared memory if there is any, and the temporary one."""
-    for parent in ("/dev/shm", tempfile.gettempdir()):
-        try:
-            yield tempfile.mkdtemp(prefix=f"minray-{os.getpid()}-", dir=parent)  # made with mode 0700
-        except OSError:
-            continue
+def _free_names() -> list[str]:
+    """Names for the private directories of this run, the fastest place first: shared memory, and the temporary one."""
+    name = f"minray-{os.getpid()}-{secrets.token_hex(4)}"
+    return [os.path.join(parent, name) for parent in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(parent)]
 
 
 def _socket_pair() -> tuple[int, int]:

@@ -100,6 +100,10 @@ class Trackers:
         self._directories.append(directory)
         resource_tracker.register(directory, "folder")
 
+    def unwatch(self, directory: str) -> None:
+        self._directories.remove(directory)
+        resource_tracker.unregister(directory, "folder")
+
     def close(self) -> None:
         """The directories are gone. Let the trackers end, which they do when nobody is left who could use them."""
         with self.in_place():

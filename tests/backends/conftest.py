@@ -140,9 +140,7 @@ class Program:
     def ends(self, seconds: float = PATIENCE) -> int:
         """Wait until it has ended, with nothing left; return its status. (It takes 0.1 s where nothing else runs.)"""
         status = self.process.wait(seconds)
-        wait_until(
-            lambda: not self.family(), 5, lambda: f"processes are left: {self.family()}\n{self.out}\n{self.err}"
-        )
+        wait_until(lambda: not self.family(), 5, lambda: f"processes are left: {self.family()}\n{self.out}\n{self.err}")
         left = [*glob.glob(f"/dev/shm/minray-{self.pid}-*"), *os.listdir(self.where / "tmp")]
         assert not left, f"files are left: {left}"
         return status
