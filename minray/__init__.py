@@ -18,7 +18,8 @@ raised in another process arrives as an instance of its own type (`causes` does 
 `runtime`: the driver's session. It feeds events to the task graph and carries out what the graph decides. `client`
 is the session inside a worker, `worker` what a worker runs.
 
-`reading`: which thread reads the channels. `calling`, `code`: arguments, values and functions on their way.
+`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
+arguments, values and functions on their way.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 

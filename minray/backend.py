@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from minray.interrupts import interruptible
 from minray.wire.messages import Message
 
-__all__ = ["Engine", "Handle", "Link", "NodeInfo", "PoolConfig", "Store", "WorkerPool"]
+__all__ = ["Engine", "Handle", "Link", "NodeInfo", "PoolConfig", "Store", "WorkerPool", "interruptible"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ class WorkerPool(Protocol):
 
     def receive(self, timeout: float | None) -> list[tuple[int, list[Message]]]:
         """Block until messages are there, `timeout` seconds are over or `wake` is called. By worker, in each
-        worker's order. The reader. A pool in one thread (sim) runs its workers here."""
+        worker's order. The reader. A pool in one thread (sim) runs its workers here.
+
+        What it waits in is a function of its own that is marked `interruptible` and consumes nothing: there, and
+        nowhere else in the pool, Ctrl-C is raised when a user's main thread is the reader."""
         ...
 
     def wake(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from minray.backend import Store
 from minray.core.value import PLAIN, STORED, Value
 from minray.exceptions import RaySystemError
+from minray.interrupts import interruptible
 from minray.refs import ObjectRef, id_of, restore_ref
 from minray.wire.culprit import find_culprit
 from minray.wire.pickling import reducers
@@ -57,6 +58,7 @@ class Codec:
         except TypeError as error:
             raise unpicklable(obj, what, error) from error
 
+    @interruptible
     def call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, put: Callable[[Value], int]
     ) -> EncodedCall:
@@ -100,6 +102,7 @@ class Codec:
             return _NO_CALL[0], ("*", *where), (put(value), *deps)
         return value, where, deps
 
+    @interruptible
     def arguments(
         self, value: Value, where: tuple[int | str, ...], ids: tuple[int, ...], values: list[Value]
     ) -> tuple[Any, Any]:
@@ -122,6 +125,7 @@ class Codec:
                     kwargs = {**kwargs, str(place): self.decode(dep, id)}
         return args, kwargs
 
+    @interruptible
     def decode(self, value: Value, id: int) -> Any:
         """A fresh copy of what `value` holds; an error comes back as an exception, not raised.
 

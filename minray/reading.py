@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic, sleep
 
+from minray.interrupts import interruptible
+
 #: How long the service thread leaves the channel alone after somebody else has read it.
 BACK_OFF = 0.002
 
@@ -43,6 +45,11 @@ class Waiting:
                 gate.release()
             except RuntimeError:  # somebody else has woken it
                 return
+
+
+@interruptible
+def _sleep(gate: threading.Lock, timeout: float) -> bool:
+    return gate.acquire(timeout=timeout)
 
 
 class Reader:
@@ -101,9 +108,7 @@ class Reader:
             # The leader may have gone before it could see this follower: then nobody would ever wake it.
             if waiting.done or not self._lead.locked():
                 return True
-            if deadline is None:
-                return gate.acquire()
-            return gate.acquire(timeout=max(0.0, deadline - monotonic()))
+            return _sleep(gate, -1 if deadline is None else max(0.0, deadline - monotonic()))
         finally:
             waiting.gate = None
             try:

@@ -579,9 +579,14 @@ class Runtime:
             watch = self._graph.watched(ids, len(ids), waiting, eager=True)
             self._event()
         self._deliver()
-        if not watch.done and not self._reader.wait(waiting, timeout):
-            with self._lock:
-                self._graph.unwatched(ids, watch)
+        done = watch.done
+        try:
+            done = done or self._reader.wait(waiting, timeout)
+        finally:
+            if not done:
+                with self._lock:
+                    self._graph.unwatched(ids, watch)
+        if not done:
             self._check_open()
             raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
 
@@ -596,15 +601,19 @@ class Runtime:
             watch = self._graph.watched(ids, num_returns, waiting)
             self._event()
         self._deliver()
-        if timeout == 0:
-            self._reader.pump()  # what has arrived by now counts as ready
-        elif not watch.done:
-            self._reader.wait(waiting, timeout)
+        try:
+            if timeout == 0:
+                self._reader.pump()  # what has arrived by now counts as ready
+            elif not watch.done:
+                self._reader.wait(waiting, timeout)
+        finally:
+            with self._lock:
+                ready = self._graph.ready(ids)
+                if not watch.done:
+                    self._graph.unwatched(ids, watch)
+        if timeout != 0:
             self._check_open()
-        with self._lock:
-            if not watch.done:
-                self._graph.unwatched(ids, watch)
-            return set(self._graph.ready(ids))
+        return set(ready)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -616,10 +625,11 @@ class Runtime:
 
     def when_ready(self, id: int, callback: Callable[[], None]) -> None:
         with self._lock:
-            watch = self._graph.watched([id], 1, callback)
+            # Asked now: from here on whoever reads may finish it, and calls back.
+            ready = self._graph.watched([id], 1, callback).done
             self._event()
         self._deliver()
-        if watch.done:
+        if ready:
             callback()
 
     def retain(self, id: int) -> None:

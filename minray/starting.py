@@ -16,6 +16,7 @@ from typing import Any
 
 from minray import registry
 from minray.actor_class import check_namespace
+from minray.interrupts import guard, unguard
 from minray.session import current, set_driver, set_starter, set_thread
 
 #: The run that `init` started in this process, and the process: a fork must not end its parent's run.
@@ -189,9 +190,14 @@ def _start(
     global _run, _run_pid, _exit_hook, _context
     from minray import runtime
 
-    _run = runtime.start(
-        factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
-    )
+    guard(getattr(factory, "__module__", ""))
+    try:
+        _run = runtime.start(
+            factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
+        )
+    except BaseException:
+        unguard()
+        raise
     _run_pid = os.getpid()
     _context = context
     set_driver(_run)
@@ -238,6 +244,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
             run.close(_exiting_interpreter)
         finally:
             set_driver(None)
+            unguard()
 
 
 def _forget_run() -> None:

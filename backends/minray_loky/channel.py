@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from typing import Any
 
+from minray.backend import interruptible
 from minray.wire.framing import Framer, frame
 from minray.wire.messages import Message
 
@@ -125,6 +126,7 @@ class Poller:
         except (OSError, KeyError, ValueError):
             return
 
+    @interruptible
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         events: list[tuple[int, int]] = self._poll.poll(-1 if timeout is None else timeout * self._unit)
         return events

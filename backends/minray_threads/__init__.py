@@ -11,17 +11,19 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from minray.backend import NodeInfo, PoolConfig
+from minray.backend import NodeInfo, PoolConfig, interruptible
 from minray.wire.messages import LOST, Message
 from minray.worker import Worker
 
 __all__ = ["ThreadPool"]
 
-#: Batches taken per `receive` beyond the first, so that one reader's turn stays short.
+#: Batches taken per `receive`, so that one reader's turn stays short.
 _BATCHES = 256
 #: How long `close` waits for threads that are in user code, all together (s).
 _CLOSE_SECONDS = 0.25
@@ -30,18 +32,18 @@ _CLOSE_SECONDS = 0.25
 class _Link:
     """A worker thread's end: one queue each way."""
 
-    def __init__(self, worker: int, to_owner: SimpleQueue[Any]) -> None:
+    def __init__(self, worker: int, report: Callable[[int, list[Message]], None]) -> None:
         self.number = worker
         self.inbox: SimpleQueue[list[Message] | None] = SimpleQueue()
         self.worker: Worker | None = None
         self.thread: threading.Thread | None = None
         self.dead = False
-        self._to_owner = to_owner
+        self._report = report
 
     def send(self, messages: list[Message]) -> None:
         if self.dead:
             raise EOFError("this worker was ended")
-        self._to_owner.put((self.number, messages))
+        self._report(self.number, messages)
 
     def receive(self, timeout: float | None) -> list[Message]:
         if self.dead:
@@ -67,7 +69,9 @@ class ThreadPool:
     in_process = True
 
     def __init__(self) -> None:
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._inbox: deque[tuple[int, list[Message]]] = deque()
+        self._news = threading.Lock()  # held while there is nothing new in the inbox
+        self._news.acquire()
         self._links: dict[int, _Link] = {}
         self._isolate = True
 
@@ -80,14 +84,14 @@ class ThreadPool:
         return [NodeInfo(id=0, resources=resources)]
 
     def start(self, worker: int, node: int) -> None:
-        link = self._links[worker] = _Link(worker, self._inbox)
+        link = self._links[worker] = _Link(worker, self._report)
         link.worker = Worker(worker, link, None, self._isolate, in_process=True)
         link.thread = threading.Thread(target=self._run, args=(link,), name=f"minray-worker-{worker}", daemon=True)
         try:
             link.thread.start()
         except RuntimeError as error:  # no more threads, or (from 3.12 on) the interpreter is about to end
             del self._links[worker]
-            self._inbox.put((worker, [(LOST, f"its thread could not be started: {error}")]))
+            self._report(worker, [(LOST, f"its thread could not be started: {error}")])
 
     def _run(self, link: _Link) -> None:
         cause = "it ended"
@@ -100,7 +104,7 @@ class ThreadPool:
             cause = f"its thread ended with {error!r}"
         self._links.pop(link.number, None)
         if not link.dead:
-            self._inbox.put((link.number, [(LOST, cause)]))
+            self._report(link.number, [(LOST, cause)])
 
     def send(self, worker: int, messages: list[Message]) -> None:
         link = self._links.get(worker)
@@ -118,29 +122,34 @@ class ThreadPool:
 
     def receive(self, timeout: float | None) -> list[tuple[int, list[Message]]]:
         inbox = self._inbox
-        try:
-            item = inbox.get(timeout != 0, timeout)
-        except Empty:
-            return []
-        batches = [] if item is None else [item]
-        try:
-            for _ in range(_BATCHES):
-                item = inbox.get_nowait()
-                if item is not None:
-                    batches.append(item)
-        except Empty:
-            pass
+        if not inbox and timeout != 0:
+            self._sleep(-1 if timeout is None else timeout)
+        batches: list[tuple[int, list[Message]]] = []
+        while inbox and len(batches) < _BATCHES:
+            batches.append(inbox.popleft())
         return batches
 
+    @interruptible
+    def _sleep(self, timeout: float) -> None:
+        """Until there may be something in the inbox."""
+        self._news.acquire(timeout=timeout)
+
+    def _report(self, worker: int, messages: list[Message]) -> None:
+        """Bring messages to the reader. Any thread."""
+        self._inbox.append((worker, messages))
+        self.wake()
+
     def wake(self) -> None:
-        self._inbox.put(None)
+        if self._news.locked():
+            with suppress(RuntimeError):  # somebody else was faster
+                self._news.release()
 
     def kill(self, worker: int) -> None:
         link = self._links.pop(worker, None)
         if link is not None:
             link.end()
             _raise_in(link.thread)
-            self._inbox.put((worker, [(LOST, "it was killed")]))
+            self._report(worker, [(LOST, "it was killed")])
 
     def close(self) -> None:
         links = list(self._links.values())
@@ -157,7 +166,7 @@ class ThreadPool:
             if turn:
                 for link in alive:
                     _raise_in(link.thread)
-        self._inbox.put(None)
+        self.wake()
 
 
 def _affinity() -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import minray
+from minray.runtime import Runtime
 
 
 @pytest.fixture(params=["threads", "loky"])
@@ -235,6 +236,23 @@ def test_objects_that_call_minray_when_they_are_collected_do_not_block_it(ray: A
     finally:
         gc.set_threshold(*threshold)
     assert set(ray.get(kept)) == {1}
+
+
+def test_a_future_that_is_finished_while_it_is_being_made_is_finished_once(ray: Any, monkeypatch: Any) -> None:
+    @ray.remote
+    def one() -> int:
+        return 1
+
+    original = Runtime._deliver
+    ref = one.remote()
+
+    def deliver(self: Runtime) -> None:
+        monkeypatch.undo()
+        original(self)
+        assert ray.get(ref) == 1  # in the middle of `future`, as another thread might
+
+    monkeypatch.setattr(Runtime, "_deliver", deliver)
+    assert ref.future().result(20) == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,94 @@
+"""Ctrl-C in the driver, raised where it breaks nothing.
+
+Python raises KeyboardInterrupt between any two bytecodes of the main thread: also between reading a worker's message
+and telling the graph of it, and then the message is lost and a `get` that comes later waits for ever. So while a run
+lives, SIGINT has a handler that looks at the stack first, from the innermost frame outwards:
+
+    a function marked `interruptible`       -> raise: it waits, or runs code of the user's, and its callers are prepared
+    any other function of minray's          -> not now: look again in a millisecond
+    neither                                 -> raise: this is the user's own code
+
+It costs nothing until somebody presses Ctrl-C. Whoever has a handler of their own keeps it. (In Jupyter every cell runs
+under IPython's handler; there, and under asyncio's, Python's own behaviour remains.)
+"""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+__all__ = ["guard", "interruptible", "unguard"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: How soon to look again (s), and how long an interrupt is put off at most, should something hang (s).
+AGAIN_SECONDS = 0.001
+LIMIT_SECONDS = 1.0
+
+_interruptible: set[CodeType] = set()
+#: The packages whose functions must not be left half-way.
+_guarded = {"minray"}
+#: Since when one is put off.
+_since: float | None = None
+
+
+def interruptible(function: F) -> F:
+    """Mark a function that Ctrl-C may leave at any point: it has consumed nothing, and all of its callers clean up."""
+    _interruptible.add(function.__code__)
+    return function
+
+
+def guard(module: str) -> None:
+    """Take over SIGINT if nobody else has, for minray and the package of a backend's `module`. In the main thread."""
+    package = module.partition(".")[0]
+    if package not in ("", "__main__"):
+        _guarded.add(package)
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def unguard() -> None:
+    """Give SIGINT back."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is _on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    global _since
+    now = monotonic()
+    if _half_way(frame) and (_since is None or now < _since + LIMIT_SECONDS):
+        try:
+            # Not a threading.Timer: its locks may be those that this thread holds right now.
+            _thread.start_new_thread(_again, ())
+        except RuntimeError:  # the interpreter is exiting
+            pass
+        else:
+            _since = now if _since is None else _since
+            return
+    _since = None
+    raise KeyboardInterrupt
+
+
+def _half_way(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _interruptible:
+            return False
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _guarded:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again() -> None:
+    sleep(AGAIN_SECONDS)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, too
+    else:
+        _thread.interrupt_main()
