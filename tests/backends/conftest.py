@@ -24,6 +24,12 @@ import pytest
 
 import minray
 
+# A script that runs the tests in its background ignores Ctrl-C, as does all that it starts. Here it is the subject.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 #: Long enough for any machine: what is waited for takes milliseconds.
 PATIENCE = 20.0
 
