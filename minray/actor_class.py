@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
+from minray import interrupts
 from minray import options as _options
 from minray.refs import ObjectRef, id_to_bytes
 from minray.session import Session, current, ensure
@@ -364,6 +365,8 @@ class ActorMethod(Remote[P, Out]):
         Calls of one caller run in the order in which they were made. Raises TypeError if the arguments do not fit the
         method, or cannot be pickled.
         """
+        if interrupts.put_off:
+            interrupts.deliver()
         signature = self._signature
         if kwargs or not signature.low <= len(args) <= signature.high:
             signature.check(args, kwargs)

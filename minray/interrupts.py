@@ -5,7 +5,7 @@ and telling the graph of it, and then the message is lost and a `get` that comes
 lives, SIGINT has a handler that looks at the stack first, from the innermost frame outwards:
 
     a function marked `interruptible`       -> raise: it waits, or runs code of the user's, and its callers are prepared
-    any other function of minray's          -> not now: look again in a millisecond
+    any other function of minray's          -> not now: at the next call of minray's, or look again in a millisecond
     neither                                 -> raise: this is the user's own code
 
 It costs nothing until somebody presses Ctrl-C. Whoever has a handler of their own keeps it. (In Jupyter every cell runs
@@ -22,7 +22,7 @@ from time import monotonic, sleep
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-__all__ = ["guard", "interruptible", "unguard"]
+__all__ = ["deliver", "guard", "interruptible", "unguard"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,8 +33,12 @@ LIMIT_SECONDS = 1.0
 _interruptible: set[CodeType] = set()
 #: The packages whose functions must not be left half-way.
 _guarded = {"minray"}
-#: Since when one is put off.
-_since: float | None = None
+#: Whether one is put off, and since when. Public calls ask before they begin. To look again is not enough: it takes the
+#: interpreter's lock, which a main thread that does nothing but call minray gives up inside minray's functions alone.
+put_off = False
+_since = 0.0
+#: The next SIGINT is not a new one.
+_repeated = False
 
 
 def interruptible(function: F) -> F:
@@ -54,25 +58,38 @@ def guard(module: str) -> None:
 
 
 def unguard() -> None:
-    """Give SIGINT back."""
+    """Give SIGINT back. KeyboardInterrupt: one was put off until now."""
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is _on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            deliver()
+
+
+def deliver() -> None:
+    """Raise KeyboardInterrupt if one was `put_off`. At the start of a public call: nothing has been done yet."""
+    global put_off
+    if put_off and threading.current_thread() is threading.main_thread():
+        put_off = False
+        raise KeyboardInterrupt
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:
-    global _since
+    global put_off, _since, _repeated
+    repeated, _repeated = _repeated, False
+    if repeated and not put_off:
+        return  # it has been delivered
     now = monotonic()
-    if _half_way(frame) and (_since is None or now < _since + LIMIT_SECONDS):
+    if _half_way(frame) and (not put_off or now < _since + LIMIT_SECONDS):
         try:
             # Not a threading.Timer: its locks may be those that this thread holds right now.
-            _thread.start_new_thread(_again, ())
+            _thread.start_new_thread(_repeat, ())
         except RuntimeError:  # the interpreter is exiting
             pass
         else:
-            _since = now if _since is None else _since
+            if not put_off:
+                put_off, _since = True, now
             return
-    _since = None
+    put_off = False
     raise KeyboardInterrupt
 
 
@@ -86,8 +103,16 @@ def _half_way(frame: FrameType | None) -> bool:
     return False
 
 
-def _again() -> None:
+def _repeat() -> None:
+    """Interrupt the main thread once more, in a moment: it may be in a wait by then."""
+    global put_off, _repeated
     sleep(AGAIN_SECONDS)
+    if not put_off:
+        return
+    if signal.getsignal(signal.SIGINT) is _on_interrupt:
+        _repeated = True
+    else:
+        put_off = False  # it is for whoever handles it now
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, too
     else:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from typing_extensions import ParamSpec, TypeVar, Unpack
 
+from minray import interrupts
 from minray import options as _options
 from minray.refs import ObjectRef
 from minray.session import Session, current, ensure
@@ -62,6 +63,8 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         An `ObjectRef` given as an argument stands for its value; one inside a list or dict arrives as a ref.
         Raises TypeError if the arguments do not fit the function, or cannot be pickled.
         """
+        if interrupts.put_off:
+            interrupts.deliver()
         session, template, signature = self._last
         if session is None or session is not current():
             session, template, signature = self._enter()

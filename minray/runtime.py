@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -677,7 +678,15 @@ class Runtime:
         _used = (self._next_id, self._graph.scheduler.last_worker)
         self._reader.close()
         self._pool.close()
-        self._service.join(timeout=5)
+        # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
+        self._service.join(timeout=0.1 if self._interrupted() else 5)
+
+    def _interrupted(self) -> bool:
+        """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""
+        frame = sys._getframe(2).f_back
+        while frame is not None and frame.f_globals is not globals():
+            frame = frame.f_back
+        return frame is not None
 
 
 def _no_actor(name: str) -> str:

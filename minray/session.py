@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from minray import interrupts
+
 if TYPE_CHECKING:
     from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 
@@ -99,6 +101,8 @@ def current() -> Session | None:
 
 def ensure() -> Session:
     """`current()`, after starting a run with all defaults if there is none."""
+    if interrupts.put_off:
+        interrupts.deliver()
     session = current()
     if session is None:
         assert _starter is not None, "minray.starting is imported"

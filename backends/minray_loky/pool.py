@@ -144,6 +144,8 @@ class LokyPool:
     # -- workers --------------------------------------------------------------------------------------------------
 
     def start(self, worker: int, node: int) -> None:
+        if self._closed:
+            return
         ends: list[int] = []  # ours and the worker's of each: messages, interrupts, stdout, stderr
         try:
             for make in (_socket_pair, _socket_pair, os.pipe, os.pipe):

@@ -74,6 +74,7 @@ class ThreadPool:
         self._news.acquire()
         self._links: dict[int, _Link] = {}
         self._isolate = True
+        self._closed = False
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         self._isolate = config.isolate
@@ -84,6 +85,8 @@ class ThreadPool:
         return [NodeInfo(id=0, resources=resources)]
 
     def start(self, worker: int, node: int) -> None:
+        if self._closed:
+            return
         link = self._links[worker] = _Link(worker, self._report)
         link.worker = Worker(worker, link, None, self._isolate, in_process=True)
         link.thread = threading.Thread(target=self._run, args=(link,), name=f"minray-worker-{worker}", daemon=True)
@@ -152,6 +155,7 @@ class ThreadPool:
             self._report(worker, [(LOST, "it was killed")])
 
     def close(self) -> None:
+        self._closed = True
         links = list(self._links.values())
         self._links.clear()
         for link in links:

@@ -96,6 +96,28 @@ def test_it_is_not_put_off_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps == ["half"]
 
 
+def test_one_that_was_put_off_comes_with_the_next_call_and_only_once() -> None:
+    def user() -> None:
+        for _ in range(100):  # where the main thread never gives up the interpreter's lock outside of minray
+            as_part_of("minray", press)()
+            interrupts.deliver()
+
+    with pytest.raises(KeyboardInterrupt):
+        user()
+    threading.Event().wait(0.02)
+    interrupts.deliver()
+
+
+def test_one_that_was_put_off_comes_at_the_end_of_the_run_at_the_latest() -> None:
+    def end() -> None:
+        press()
+        interrupts.unguard()
+
+    with pytest.raises(KeyboardInterrupt):
+        as_part_of("minray", end)()
+    threading.Event().wait(0.02)
+
+
 def test_a_handler_of_the_users_stays() -> None:
     seen: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))

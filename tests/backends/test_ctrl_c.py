@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,33 @@ def default_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_may_end_the_run_while_this_thread_has_the_lock(
+    default_handler: None, ray: Any, monkeypatch: Any
+) -> None:
+    @ray.remote
+    def one() -> int:
+        time.sleep(0.02)
+        return 1
+
+    running = one.remote()
+    original = TaskGraph.submitted
+    service = next(thread for thread in threading.enumerate() if thread.name == "minray-service")
+
+    def submitted(self: TaskGraph, *args: Any) -> Any:
+        monkeypatch.undo()
+        time.sleep(0.15)  # the service thread has the result of `running`, and waits for the lock
+        started = time.monotonic()
+        ray.shutdown()  # as a handler of SIGTERM might, that is called right here
+        assert time.monotonic() - started < 4
+        return original(self, *args)
+
+    monkeypatch.setattr(TaskGraph, "submitted", submitted)
+    one.remote()
+    del running
+    service.join(10)
+    assert not service.is_alive()
 
 
 @pytest.mark.parametrize("event", ["submitted", "finished", "complete", "watched", "ticked", "stored"])
