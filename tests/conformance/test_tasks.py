@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -328,7 +330,13 @@ def test_tasks_run_outside_the_drivers_process(ray: Any) -> None:
 
 
 @pytest.mark.needs("processes")
-def test_prints_of_tasks_and_actors_reach_the_driver_with_name_and_pid(ray: Any, capfd: Any, eventually: Any) -> None:
+def test_prints_of_tasks_and_actors_reach_the_driver_with_name_and_pid(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    # Not capfd: what another thread writes while it is asked what there is may get lost in it.
+    stdout = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+
     @ray.remote
     def shout() -> int:
         print("hello from a task")
@@ -342,14 +350,15 @@ def test_prints_of_tasks_and_actors_reach_the_driver_with_name_and_pid(ray: Any,
 
     speaker = Speaker.remote()
     task_pid, actor_pid = ray.get([shout.remote(), speaker.speak.remote()])
-    seen = ""
 
     def both_seen() -> bool:
-        nonlocal seen
-        seen += capfd.readouterr().out
-        return "from a task" in seen and "from an actor" in seen
+        return "from a task" in stdout.getvalue() and "from an actor" in stdout.getvalue()
 
     eventually(both_seen)
-    lines = [line for line in seen.replace("\x1b[36m", "").replace("\x1b[0m", "").splitlines() if "hello" in line]
+    lines = [
+        line
+        for line in stdout.getvalue().replace("\x1b[36m", "").replace("\x1b[0m", "").splitlines()
+        if "hello" in line
+    ]
     assert f"(shout pid={task_pid}) hello from a task" in lines
     assert f"(Speaker pid={actor_pid}) hello from an actor" in lines
