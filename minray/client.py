@@ -226,9 +226,11 @@ class Client:
         return first
 
     def _introduce(self, template: TaskTemplate | ActorTemplate | MethodTemplate) -> None:
+        # Known only once it is on its way: another thread of this worker that sees the key submits at once. Two threads
+        # may both post it: the owner keeps the first.
         if template.key not in self._known:
-            self._known.add(template.key)
             self.post((m.TEMPLATE, template.key, pickle.dumps(template)))
+            self._known.add(template.key)
 
     def _put_arguments(self, value: Value) -> int:
         id = self._new_ids(1)

@@ -1,0 +1,67 @@
+"""A worker's session, used by several threads of a task: what one of them does must be whole for the others."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from minray.client import Client
+from minray.core.template import Code, TaskTemplate
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+
+class RecordingLink:
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    def send(self, messages: list[Message]) -> None:
+        self.sent.extend(messages)
+
+    def receive(self, timeout: float | None) -> list[Message]:
+        raise AssertionError("nothing is waited for")
+
+
+class SlowTemplate(TaskTemplate):
+    """Pickling it takes until another thread has submitted a call of it, or has not managed to."""
+
+    other: Any = None
+
+    def __reduce__(self) -> Any:
+        other, type(self).other = type(self).other, None
+        if other is not None:
+            other.start()
+            other.join(5)
+        return TaskTemplate, (self.key, self.code, self.name)
+
+
+def test_a_template_is_sent_before_any_call_of_it_whichever_thread_makes_the_call() -> None:
+    link = RecordingLink()
+    client = Client(1, link, None, isolate=True)
+    template = SlowTemplate(b"key", Code(b"code", b"", "f"), "f")
+    SlowTemplate.other = threading.Thread(target=client.submit, args=(template, (), {}), daemon=True)
+    client.submit(template, (), {})
+    ops = [message[0] for message in link.sent]
+    assert ops.count(m.SUBMIT) == 2
+    assert ops[0] == m.TEMPLATE
+
+
+def test_a_template_that_could_not_be_sent_is_tried_again_with_the_next_call() -> None:
+    class Failing(TaskTemplate):
+        tries = 0
+
+        def __reduce__(self) -> Any:
+            Failing.tries += 1
+            if Failing.tries == 1:
+                raise MemoryError
+            return TaskTemplate, (self.key, self.code, self.name)
+
+    link = RecordingLink()
+    client = Client(1, link, None, isolate=True)
+    template = Failing(b"key", Code(b"code", b"", "f"), "f")
+    with pytest.raises(MemoryError):
+        client.submit(template, (), {})
+    client.submit(template, (), {})
+    assert [message[0] for message in link.sent] == [m.TEMPLATE, m.SUBMIT]
