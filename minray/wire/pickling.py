@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from types import CellType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 #: How a type is pickled: ``reducer(obj, refs)`` returns a reduce value and appends the ids it refers to.
@@ -87,6 +87,8 @@ def _cloud_pickler() -> Any:
                 reducer = reducers.get(type(obj))
                 if reducer is not None:
                     return reducer(obj, self._refs)
+                if type(obj) is CodeType:
+                    return _code_in_file, (self.dispatch_table[CodeType](obj)[1], obj.co_filename)
                 if self.in_process:
                     found = _reduce_alive(obj)
                     if found is not None:
@@ -95,6 +97,12 @@ def _cloud_pickler() -> Any:
 
         _cloud = CloudPickler
     return _cloud
+
+
+def _code_in_file(parts: tuple[Any, ...], filename: str) -> CodeType:
+    """A code object with the file that it came from, for tracebacks, tracers and debuggers: cloudpickle 3.1.3 leaves it
+    out."""
+    return CodeType(*parts).replace(co_filename=filename)
 
 
 def code_dumps(target: Any, in_process: bool = False) -> tuple[bytes, list[int]]:
