@@ -18,6 +18,8 @@ raised in another process arrives as an instance of its own type (`causes` does 
 `runtime`: the driver's session. It feeds events to the task graph and carries out what the graph decides. `client`
 is the session inside a worker, `worker` what a worker runs.
 
+`serving`: what the owner does with the messages of workers.
+
 `reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
 arguments, values and functions on their way.
 

@@ -229,9 +229,9 @@ def kill(actor: ActorHandle[Any] | type[Any], *, no_restart: bool = True) -> Non
 
 def cluster_resources() -> dict[str, float]:
     """All resources of the run, by name."""
-    return ensure().resources(available=False)
+    return dict(ensure().ask("resources", False))
 
 
 def available_resources() -> dict[str, float]:
     """The resources that nobody holds at this moment, by name."""
-    return ensure().resources(available=True)
+    return dict(ensure().ask("resources", True))

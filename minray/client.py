@@ -23,6 +23,9 @@ from minray.refs import ObjectRef
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
+#: What the answer to a question may raise.
+ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in (KeyError, RuntimeError, TypeError, ValueError)}
+
 #: Ids of worker n start at n << ID_BITS; the driver's at 1.
 ID_BITS = 40
 
@@ -167,7 +170,7 @@ class Client:
             self.reader.wait(waiting)
         reply: Any = waiting.reply
         if reply[0] == m.ANSWER and reply[2] is not None:
-            raise ValueError(reply[3])
+            raise ERRORS[reply[2]](reply[3])
         return reply, in_time
 
     # -- references -----------------------------------------------------------------------------------------------
@@ -301,6 +304,6 @@ class Client:
 
         return make_code(target, name, self.pin, self._in_process)
 
-    def resources(self, available: bool) -> dict[str, float]:
-        reply, _ = self._request(m.RESOURCES, available)
-        return dict(reply[3])
+    def ask(self, topic: str, *args: Any) -> Any:
+        reply, _ = self._request(m.ASK, topic, args)
+        return reply[3]

@@ -11,7 +11,6 @@ order of the decisions, and one thread at a time carries it out (`_deliver`).
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import threading
 from collections import deque
@@ -30,6 +29,7 @@ from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, MethodTempl
 from minray.core.value import FIRST_ERROR, Value
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.reading import Reader, Waiting
+from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -74,18 +74,6 @@ def start(
 _used = (1, 0)
 
 
-class _Request:
-    """A worker's GET or WAIT that is not answered yet."""
-
-    __slots__ = ("blocks", "ids", "number", "op", "worker")
-
-    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...]) -> None:
-        self.worker = worker
-        self.op = op
-        self.number = number
-        self.ids = ids
-
-
 class Runtime:
     """`minray.session.Session` in the driver, and the owner of everything in the run."""
 
@@ -103,36 +91,16 @@ class Runtime:
         self._backlog = 0
         self._known: dict[int, set[bytes]] = {}  # code that each worker has
         self._codes: dict[bytes, Code] = {}
-        self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
-        self._requests: dict[tuple[int, int], Watch] = {}
         self._futures: dict[int, list[Callable[[], None]]] = {}
         self._callbacks: deque[Callable[[], None]] = deque()
         self._namespace = namespace or os.urandom(16).hex()
         self.closed = False
         self._exiting = False
         self._reader = Reader(self._receive, pool.wake)
-        self._handlers: dict[int, Callable[[Worker, Message], None]] = {
-            m.HELLO: lambda worker, _: self._graph.worker_up(worker),
-            m.DONE: lambda worker, msg: self._graph.finished(worker, msg[1], msg[2], msg[3]),
-            m.FAILED: lambda worker, msg: self._graph.failed(worker, msg[1], msg[2], msg[3], msg[4]),
-            m.CREATED: lambda worker, msg: self._graph.actors.creation_finished(worker, msg[2]),
-            m.EXIT: lambda worker, _: self._graph.actors.exited(worker),
-            m.RETURNED: lambda worker, msg: self._graph.returned(worker, msg[1]),
-            m.LOST: self._on_lost,
-            m.TEMPLATE: self._on_template,
-            m.SUBMIT: self._on_submit,
-            m.SUBMIT_ACTOR: self._on_submit_actor,
-            m.SUBMIT_CALL: self._on_submit_call,
-            m.PUT: lambda worker, msg: self._graph.stored(msg[1], msg[2], worker),
-            m.GET: self._on_get,
-            m.WAIT: self._on_wait,
-            m.FORGET: self._on_forget,
-            m.RELEASE: self._on_release,
-            m.PIN: lambda worker, msg: self._graph.objects.retain(msg[1]),
-            m.KILL: lambda worker, msg: self._graph.actors.killed(msg[1], msg[2]),
-            m.FIND: self._on_find,
-            m.RESOURCES: lambda worker, msg: self._answer(worker, msg[1], self._resources(msg[2])),
-        }
+        self._serving = Serving(self._graph, self._outbox, self._namespace)
+        self._serving.questions["resources"] = lambda worker, available: self._resources(available)
+        self._handlers = self._serving.handlers
+        self._handlers[m.LOST] = self._on_lost
         self.nodes = list(pool.open(config))
         self._shares = not config.isolate
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
@@ -190,14 +158,15 @@ class Runtime:
         if task.template is not None:
             code = task.template.code
             self._ensure_code(worker, code)
-            op, target, retry = m.RUN, code.key, task.template.retry_exceptions
+            op, target, retry, extra = m.RUN, code.key, task.template.retry_exceptions, task.template.extra
         else:
             assert task.method is not None
-            op, target, retry = m.CALL, task.method.method, task.method.retry_exceptions
+            op, target, retry, extra = m.CALL, task.method.method, task.method.retry_exceptions, task.method.extra
         if type(retry) is Code:
             self._ensure_code(worker, retry)
             retry = retry.key
-        message = (op, task.id, target, call.args, call.where, call.deps, deps, task.num_returns, task.name, retry)
+        inputs = (call.args, call.where, call.deps, deps)
+        message = (op, task.id, target, *inputs, task.num_returns, task.name, retry, extra)
         self._outbox.append((worker.id, message))
 
     def _create(self, worker: Worker, actor: Actor) -> None:
@@ -219,6 +188,7 @@ class Runtime:
                     call.deps,
                     deps,
                     actor.template.name,
+                    actor.template.extra,
                 ),
             )
         )
@@ -233,8 +203,8 @@ class Runtime:
         token = watch.token
         if type(token) is Waiting:
             token.finish()
-        elif type(token) is _Request:
-            self._reply(token)
+        elif type(token) is Request:
+            self._serving.reply(token)
         else:
             self._callbacks.append(token)
 
@@ -333,107 +303,13 @@ class Runtime:
             self._settle_released()
         self._carry_out()
 
-    # -- messages from workers ------------------------------------------------------------------------------------
-
     def _on_lost(self, worker: Worker, message: Message) -> None:
         self._forget_worker(worker.id)
         self._graph.worker_lost(worker, message[1])
 
     def _forget_worker(self, id: int) -> None:
         self._known.pop(id, None)
-        for key in [key for key in self._requests if key[0] == id]:
-            watch = self._requests.pop(key)
-            self._graph.unwatched(watch.token.ids, watch)
-
-    def _on_template(self, worker: Worker, message: Message) -> None:
-        _, key, data = message
-        if key not in self._templates:
-            self._templates[key] = pickle.loads(data)
-
-    def _on_submit(self, worker: Worker, message: Message) -> None:
-        _, first, key, args, where, deps = message
-        template = self._templates[key]
-        assert isinstance(template, TaskTemplate)
-        self._graph.submitted(first, template, Call(args, where, deps), worker)
-
-    def _on_submit_actor(self, worker: Worker, message: Message) -> None:
-        _, request, id, key, args, where, deps = message
-        template = self._templates[key]
-        assert isinstance(template, ActorTemplate)
-        try:
-            self._graph.actors.created(id, template, Call(args, where, deps), worker, self._name_key(template))
-        except ValueError as error:
-            self._outbox.append((worker.id, (m.ANSWER, request, "ValueError", str(error))))
-        else:
-            self._answer(worker, request, None)
-
-    def _on_submit_call(self, worker: Worker, message: Message) -> None:
-        _, first, actor, key, args, where, deps = message
-        method = self._templates[key]
-        assert isinstance(method, MethodTemplate)
-        self._graph.actors.called(first, actor, method, Call(args, where, deps), worker)
-
-    def _on_get(self, worker: Worker, message: Message) -> None:
-        _, number, ids = message
-        request = _Request(worker, m.GET, number, ids)
-        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True))
-
-    def _on_wait(self, worker: Worker, message: Message) -> None:
-        _, number, ids, count, block = message
-        request = _Request(worker, m.WAIT, number, ids)
-        self._watch(request, self._graph.watched(ids, count if block else 0, request))
-
-    def _watch(self, request: _Request, watch: Watch) -> None:
-        if watch.done:
-            self._send_reply(request)
-        else:
-            self._requests[request.worker.id, request.number] = watch
-            self._graph.blocked(request.worker)
-
-    def _reply(self, request: _Request) -> None:
-        """A request that had to wait can be answered."""
-        known = self._requests.pop((request.worker.id, request.number), None)
-        if known is not None and request.worker.id in self._graph.scheduler.workers:
-            self._graph.unblocked(request.worker)
-            self._send_reply(request)
-
-    def _send_reply(self, request: _Request) -> None:
-        graph = self._graph
-        worker = request.worker
-        if request.op == m.WAIT:
-            self._answer(worker, request.number, tuple(graph.ready(request.ids)))
-            return
-        ids, values = [], []
-        for id in request.ids:
-            value = graph.objects.value_of(id)
-            if value is not None:  # pending beside one that failed
-                graph.objects.lend_value(worker.loans, id, value)
-                ids.append(id)
-                values.append(value)
-        self._outbox.append((worker.id, (m.VALUES, request.number, tuple(ids), values)))
-
-    def _on_forget(self, worker: Worker, message: Message) -> None:
-        watch = self._requests.pop((worker.id, message[1]), None)
-        if watch is not None:
-            request = watch.token
-            self._graph.unwatched(request.ids, watch)
-            self._graph.unblocked(worker)
-            self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
-
-    def _on_release(self, worker: Worker, message: Message) -> None:
-        for id, count in message[1]:
-            self._graph.repaid(worker, id, count)
-
-    def _on_find(self, worker: Worker, message: Message) -> None:
-        _, request, name, namespace = message
-        actor = self._graph.actors.find((namespace or self._namespace, name))
-        if actor is None:
-            self._outbox.append((worker.id, (m.ANSWER, request, "ValueError", _no_actor(name))))
-        else:
-            self._answer(worker, request, (actor.id, pickle.dumps(actor.template)))
-
-    def _answer(self, worker: Worker, request: int, payload: Any) -> None:
-        self._outbox.append((worker.id, (m.ANSWER, request, None, payload)))
+        self._serving.forget(id)
 
     # -- Session: calls -------------------------------------------------------------------------------------------
 
@@ -483,7 +359,7 @@ class Runtime:
             id = self._next_id
             self._next_id = id + 1
             try:
-                self._graph.actors.created(id, template, Call(*call), None, self._name_key(template))
+                self._graph.actors.created(id, template, Call(*call), None, self._serving.name_key(template))
             finally:
                 self._let_go(call)
                 self._event()
@@ -509,11 +385,6 @@ class Runtime:
         if call[1] and call[1][0] == "*":
             self._graph.released(call[2][0])
 
-    def _name_key(self, template: ActorTemplate) -> tuple[str, str] | None:
-        if template.registered_name is None:
-            return None
-        return (template.namespace or self._namespace, template.registered_name)
-
     def kill(self, actor: int, no_restart: bool) -> None:
         with self._lock:
             self._graph.actors.killed(actor, no_restart)
@@ -526,7 +397,7 @@ class Runtime:
             actor = self._graph.actors.find((namespace or self._namespace, name))
         self._deliver()
         if actor is None:
-            raise ValueError(_no_actor(name))
+            raise ValueError(no_actor(name))
         return actor.id, actor.template
 
     # -- Session: objects -----------------------------------------------------------------------------------------
@@ -649,10 +520,11 @@ class Runtime:
     def code(self, target: Any, name: str) -> Code:
         return make_code(target, name, self.pin, self._pool.in_process)
 
-    def resources(self, available: bool) -> dict[str, float]:
+    def ask(self, topic: str, *args: Any) -> Any:
         with self._lock:
             self._event()
-            found = self._resources(available)
+            found = self._serving.questions[topic](None, *args)
+            self._carry_out()
         self._deliver()
         return found
 
@@ -687,10 +559,3 @@ class Runtime:
         while frame is not None and frame.f_globals is not globals():
             frame = frame.f_back
         return frame is not None
-
-
-def _no_actor(name: str) -> str:
-    return (
-        f"Failed to look up actor with name '{name}'. It was not created, its creation is not finished, it has "
-        "died, or it is in another namespace: pass get_actor(name, namespace=...)."
-    )

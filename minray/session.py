@@ -80,8 +80,11 @@ class Session(Protocol):
         """Pickle a function or class once. TypeError names the path to what cannot be pickled."""
         ...
 
-    def resources(self, available: bool) -> dict[str, float]:
-        """All resources of the run, or those that are free at this moment."""
+    def ask(self, topic: str, *args: Any) -> Any:
+        """Ask the owner (`minray.serving.Serving.questions`); `args` and the answer are plain values.
+
+        Raises KeyError, RuntimeError, TypeError or ValueError, as the topic says.
+        """
         ...
 
 

@@ -132,7 +132,7 @@ class Worker:
     # -- running --------------------------------------------------------------------------------------------------
 
     def _run(self, message: Message) -> None:
-        op, id, target, args, where, ids, deps, num_returns, name, retry = message
+        op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
         if self._label is not None and op == m.RUN:
             self._label(name)
         held = self._hold(args, ids, deps)
@@ -214,7 +214,7 @@ class Worker:
     # -- actors ---------------------------------------------------------------------------------------------------
 
     def _create(self, message: Message) -> None:
-        _, id, key, args, where, ids, deps, name = message
+        _, id, key, args, where, ids, deps, name, _extra = message
         self._actor_id = id
         self._actor_class = name
         if self._label is not None:

@@ -35,17 +35,18 @@ class TaskTemplate:
     """What every call of one remote function under one set of options has in common.
 
     `num_returns` is the number of objects a call makes (at least 0); `max_retries` is -1 for "for ever";
-    `retry_exceptions` is False, True, or the `Code` of a tuple of exception types.
+    `retry_exceptions` is False, True, or the `Code` of a tuple of exception types; `extra` is what else the worker has
+    to know, as plain values by name, or None.
     """
 
     __slots__ = (
         "code",
         "demand",
+        "extra",
         "key",
         "max_retries",
         "name",
         "num_returns",
-        "options",
         "pace",
         "retry_exceptions",
     )
@@ -59,7 +60,7 @@ class TaskTemplate:
         demand: Demand = (("CPU", RESOURCE_UNIT),),
         max_retries: int = 3,
         retry_exceptions: Any = False,
-        options: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -68,7 +69,7 @@ class TaskTemplate:
         self.demand = demand
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
-        self.options = options or {}
+        self.extra = extra
         self.pace: float | None = None  # seconds a call took lately: the scheduler's, None before the first
 
     def __repr__(self) -> str:
@@ -82,7 +83,7 @@ class MethodTemplate:
     again after its actor was restarted, or after an exception that `retry_exceptions` asks for.
     """
 
-    __slots__ = ("key", "max_retries", "method", "name", "num_returns", "retry_exceptions")
+    __slots__ = ("extra", "key", "max_retries", "method", "name", "num_returns", "retry_exceptions")
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class MethodTemplate:
         num_returns: int = 1,
         max_retries: int = 0,
         retry_exceptions: Any = False,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.key = key
         self.method = method
@@ -99,6 +101,7 @@ class MethodTemplate:
         self.num_returns = num_returns
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
+        self.extra = extra
 
     def __repr__(self) -> str:
         return f"<MethodTemplate {self.name}>"
@@ -114,6 +117,7 @@ class ActorTemplate:
     __slots__ = (
         "code",
         "demand",
+        "extra",
         "key",
         "lifetime",
         "max_concurrency",
@@ -122,7 +126,6 @@ class ActorTemplate:
         "methods",
         "name",
         "namespace",
-        "options",
         "packed",
         "registered_name",
     )
@@ -140,7 +143,7 @@ class ActorTemplate:
         registered_name: str | None = None,
         namespace: str | None = None,
         lifetime: str | None = None,
-        options: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -154,7 +157,7 @@ class ActorTemplate:
         self.packed: bytes | None = None  # pickled without its code: what handles carry
         self.namespace = namespace
         self.lifetime = lifetime
-        self.options = options or {}
+        self.extra = extra
 
     def without_code(self) -> ActorTemplate:
         """As much of it as a handle needs."""

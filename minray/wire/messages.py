@@ -14,9 +14,9 @@ from typing import Any
 Message = tuple[Any, ...]
 
 # -- to a worker --------------------------------------------------------------------------------------------------
-RUN = 0  #: (RUN, task id, code key, args, where, dep ids, dep values, num_returns, name, retry)
-CALL = 1  #: (CALL, task id, method, args, where, dep ids, dep values, num_returns, name, retry)
-CREATE = 2  #: (CREATE, actor id, code key, args, where, dep ids, dep values, name, actor template key)
+RUN = 0  #: (RUN, task id, code key, args, where, dep ids, dep values, num_returns, name, retry, extra)
+CALL = 1  #: (CALL, task id, method, args, where, dep ids, dep values, num_returns, name, retry, extra)
+CREATE = 2  #: (CREATE, actor id, code key, args, where, dep ids, dep values, name, extra)
 CODE = 3  #: (CODE, key, blob, name): a function or class, before its first use
 VALUES = 4  #: (VALUES, request, ids, values): the answer to GET
 ANSWER = 5  #: (ANSWER, request, error name or None, payload): the answer to any other request
@@ -43,7 +43,7 @@ RELEASE = 30  #: (RELEASE, ((id, count), ...)): references given back
 PIN = 31  #: (PIN, id)
 KILL = 32  #: (KILL, actor id, no_restart)
 FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled template)
-RESOURCES = 34  #: (RESOURCES, request, available)
+ASK = 34  #: (ASK, request, topic, args): a question of any other kind, answered with plain values
 EXIT = 35  #: (EXIT,): the actor ends itself
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -135,8 +135,9 @@ class FakeSession:
         self._functions[key] = target
         return Code(key, b"", name)
 
-    def resources(self, available: bool) -> dict[str, float]:
-        return {"CPU": 1.0 if available else 2.0}
+    def ask(self, topic: str, *args: Any) -> Any:
+        assert topic == "resources"
+        return {"CPU": 1.0 if args == (True,) else 2.0}
 
     def close(self, exiting: bool = False) -> None:
         self.closes += 1

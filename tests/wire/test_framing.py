@@ -49,7 +49,7 @@ MESSAGES: list[Message] = [
     (m.PIN, 1),
     (m.KILL, 2, True),
     (m.FIND, 7, "name", None),
-    (m.RESOURCES, 8, False),
+    (m.ASK, 8, "resources", (False,)),
     (m.EXIT,),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]

@@ -1,0 +1,194 @@
+"""What the owner does with the messages of workers: each is an event for the graph, or a question to be answered.
+
+All of it happens under the runtime's lock, and only decides: answers go to the runtime's outbox as messages.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from minray.core.graph import TaskGraph
+from minray.core.objects import Watch
+from minray.core.tasks import Call, Worker
+from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+
+class Request:
+    """A worker's GET or WAIT that is not answered yet."""
+
+    __slots__ = ("ids", "number", "op", "worker")
+
+    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...]) -> None:
+        self.worker = worker
+        self.op = op
+        self.number = number
+        self.ids = ids
+
+
+class Serving:
+    """Serves the sessions of all workers (`minray.client.Client`).
+
+    `handlers` says what becomes of each kind of message. `questions` answers what is asked by topic, by workers and by
+    the driver itself: ``answer(worker or None, *args)`` returns plain values, or raises one of `minray.client.ERRORS`.
+    """
+
+    def __init__(self, graph: TaskGraph, outbox: deque[tuple[Any, ...]], namespace: str) -> None:
+        self._graph = graph
+        self._outbox = outbox
+        self._namespace = namespace
+        self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
+        self._requests: dict[tuple[int, int], Watch] = {}
+        self.questions: dict[str, Callable[..., Any]] = {}
+        self.handlers: dict[int, Callable[[Worker, Message], None]] = {
+            m.HELLO: lambda worker, _: graph.worker_up(worker),
+            m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
+            m.FAILED: lambda worker, msg: graph.failed(worker, msg[1], msg[2], msg[3], msg[4]),
+            m.CREATED: lambda worker, msg: graph.actors.creation_finished(worker, msg[2]),
+            m.EXIT: lambda worker, _: graph.actors.exited(worker),
+            m.RETURNED: lambda worker, msg: graph.returned(worker, msg[1]),
+            m.TEMPLATE: self._on_template,
+            m.SUBMIT: self._on_submit,
+            m.SUBMIT_ACTOR: self._on_submit_actor,
+            m.SUBMIT_CALL: self._on_submit_call,
+            m.PUT: lambda worker, msg: graph.stored(msg[1], msg[2], worker),
+            m.GET: self._on_get,
+            m.WAIT: self._on_wait,
+            m.FORGET: self._on_forget,
+            m.RELEASE: self._on_release,
+            m.PIN: lambda worker, msg: graph.objects.retain(msg[1]),
+            m.KILL: lambda worker, msg: graph.actors.killed(msg[1], msg[2]),
+            m.FIND: self._on_find,
+            m.ASK: self._on_ask,
+        }
+
+    def forget(self, worker: int) -> None:
+        """It is gone, and nobody waits for what it asked."""
+        for key in [key for key in self._requests if key[0] == worker]:
+            watch = self._requests.pop(key)
+            self._graph.unwatched(watch.token.ids, watch)
+
+    def _on_template(self, worker: Worker, message: Message) -> None:
+        _, key, data = message
+        if key not in self._templates:
+            self._templates[key] = pickle.loads(data)
+
+    def _on_submit(self, worker: Worker, message: Message) -> None:
+        _, first, key, args, where, deps = message
+        template = self._templates[key]
+        assert isinstance(template, TaskTemplate)
+        self._graph.submitted(first, template, Call(args, where, deps), worker)
+
+    def _on_submit_actor(self, worker: Worker, message: Message) -> None:
+        _, request, id, key, args, where, deps = message
+        template = self._templates[key]
+        assert isinstance(template, ActorTemplate)
+        try:
+            self._graph.actors.created(id, template, Call(args, where, deps), worker, self.name_key(template))
+        except ValueError as error:
+            self._refuse(worker, request, error)
+        else:
+            self._answer(worker, request, None)
+
+    def name_key(self, template: ActorTemplate) -> tuple[str, str] | None:
+        """Under which namespace and name an actor is to be found."""
+        if template.registered_name is None:
+            return None
+        return (template.namespace or self._namespace, template.registered_name)
+
+    def _on_submit_call(self, worker: Worker, message: Message) -> None:
+        _, first, actor, key, args, where, deps = message
+        method = self._templates[key]
+        assert isinstance(method, MethodTemplate)
+        self._graph.actors.called(first, actor, method, Call(args, where, deps), worker)
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _on_get(self, worker: Worker, message: Message) -> None:
+        _, number, ids = message
+        request = Request(worker, m.GET, number, ids)
+        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True))
+
+    def _on_wait(self, worker: Worker, message: Message) -> None:
+        _, number, ids, count, block = message
+        request = Request(worker, m.WAIT, number, ids)
+        self._watch(request, self._graph.watched(ids, count if block else 0, request))
+
+    def _watch(self, request: Request, watch: Watch) -> None:
+        if watch.done:
+            self._send_reply(request)
+        else:
+            self._requests[request.worker.id, request.number] = watch
+            self._graph.blocked(request.worker)
+
+    def reply(self, request: Request) -> None:
+        """A request that had to wait can be answered."""
+        known = self._requests.pop((request.worker.id, request.number), None)
+        if known is not None and request.worker.id in self._graph.scheduler.workers:
+            self._graph.unblocked(request.worker)
+            self._send_reply(request)
+
+    def _send_reply(self, request: Request) -> None:
+        graph = self._graph
+        worker = request.worker
+        if request.op == m.WAIT:
+            self._answer(worker, request.number, tuple(graph.ready(request.ids)))
+            return
+        ids, values = [], []
+        for id in request.ids:
+            value = graph.objects.value_of(id)
+            if value is not None:  # pending beside one that failed
+                graph.objects.lend_value(worker.loans, id, value)
+                ids.append(id)
+                values.append(value)
+        self._outbox.append((worker.id, (m.VALUES, request.number, tuple(ids), values)))
+
+    def _on_forget(self, worker: Worker, message: Message) -> None:
+        watch = self._requests.pop((worker.id, message[1]), None)
+        if watch is not None:
+            request = watch.token
+            self._graph.unwatched(request.ids, watch)
+            self._graph.unblocked(worker)
+            self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def _on_release(self, worker: Worker, message: Message) -> None:
+        for id, count in message[1]:
+            self._graph.repaid(worker, id, count)
+
+    def _on_find(self, worker: Worker, message: Message) -> None:
+        _, request, name, namespace = message
+        actor = self._graph.actors.find((namespace or self._namespace, name))
+        if actor is None:
+            self._refuse(worker, request, ValueError(no_actor(name)))
+        else:
+            self._answer(worker, request, (actor.id, pickle.dumps(actor.template)))
+
+    def _on_ask(self, worker: Worker, message: Message) -> None:
+        _, request, topic, args = message
+        try:
+            found = self.questions[topic](worker, *args)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            self._refuse(worker, request, error)
+        else:
+            self._answer(worker, request, found)
+
+    def _answer(self, worker: Worker, request: int, payload: Any) -> None:
+        self._outbox.append((worker.id, (m.ANSWER, request, None, payload)))
+
+    def _refuse(self, worker: Worker, request: int, error: Exception) -> None:
+        text = error.args[0] if error.args else ""
+        self._outbox.append((worker.id, (m.ANSWER, request, type(error).__name__, text)))
+
+
+def no_actor(name: str) -> str:
+    """What who looks for an actor is told if there is none."""
+    return (
+        f"Failed to look up actor with name '{name}'. It was not created, its creation is not finished, it has "
+        "died, or it is in another namespace: pass get_actor(name, namespace=...)."
+    )
