@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
 from minray.calling import unpicklable
+from minray.core.digest import digest
 from minray.core.template import Code
 from minray.wire.pickling import code_dumps
 
@@ -28,4 +28,4 @@ def make_code(target: Any, name: str, pin: Callable[[int], None], in_process: bo
         raise unpicklable(target, f"the {'class' if isinstance(target, type) else 'function'} {name}", error) from error
     for id in refs:
         pin(id)
-    return Code(blake2b(blob, digest_size=16).digest(), blob, name, tuple(refs))
+    return Code(digest(blob), blob, name, tuple(refs))

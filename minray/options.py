@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import TypedDict
 
+from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
 from minray.session import Session
 
@@ -406,6 +407,4 @@ def actor_template(code: Code, name: str, methods: dict[str, dict[str, Any]], op
 
 
 def _key(*parts: Any) -> bytes:
-    from hashlib import blake2b
-
-    return blake2b(repr(parts).encode(), digest_size=16).digest()
+    return digest(repr(parts).encode())

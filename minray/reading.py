@@ -10,6 +10,7 @@ one after another where the waiting reader does 13,000.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from minray.interrupts import interruptible
 
 #: How long the service thread leaves the channel alone after somebody else has read it.
 BACK_OFF = 0.002
+#: While the service thread leads, how long a thread of the driver that computes may keep the interpreter from it (s).
+#: It needs it five times for a nested task, once after each system call: with CPython's 5 ms each took 25 ms or more.
+TURN_SECONDS = 0.001
 
 
 class Waiting:
@@ -144,10 +148,14 @@ class Reader:
             seen = self._stints
             if self._lead.acquire(False):
                 self._serving = True
+                before = sys.getswitchinterval()
+                sys.setswitchinterval(min(before, TURN_SECONDS))
                 try:
                     while not (self._wanted or self._closed):
                         self._receive(None)
                 finally:
+                    if sys.getswitchinterval() < before:
+                        sys.setswitchinterval(before)
                     self._serving = self._wanted = False
                     self._lead.release()
                     self._hand_over()

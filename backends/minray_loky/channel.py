@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import threading
 from collections import deque
+from time import perf_counter
 from typing import Any
 
 from minray.backend import interruptible
@@ -14,6 +16,10 @@ from minray.wire.messages import Message
 
 #: Bytes read at a time. What fits is read with one call; more would be a large allocation for each small message.
 _CHUNK = 65536
+#: How long to look for what is about to come before going to sleep (s), where there are CPUs to do it on. To wake a
+#: process takes 5 to 20 us on a virtual machine, twice a call: 10,000 small calls one after another where looking does
+#: 35,000.
+LOOK_SECONDS = 0.00005 if (os.cpu_count() or 1) > 1 else 0.0
 
 
 class DriverEnd:
@@ -88,16 +94,16 @@ class WorkerEnd:
         self._sock = sock
         self._framer = Framer()
         self._lock = threading.Lock()
+        self._poller = Poller()
+        self._poller.register(sock.fileno())
 
     def send(self, messages: list[Message]) -> None:
         with self._lock:
             self._sock.sendall(frame(messages))
 
     def receive(self, timeout: float | None) -> list[Message]:
-        if timeout is not None:
-            readable, _, _ = select.select([self._sock], [], [], timeout)
-            if not readable:
-                return []
+        if not self._poller.poll(timeout):
+            return []
         data = self._sock.recv(_CHUNK)
         if not data:
             raise EOFError("the driver is gone")
@@ -110,6 +116,7 @@ class Poller:
     def __init__(self) -> None:
         self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._unit = 1 if hasattr(select, "epoll") else 1000
+        self._brisk = False  # what came last came soon
 
     def register(self, fd: int) -> None:
         self._poll.register(fd, select.POLLIN)
@@ -128,7 +135,18 @@ class Poller:
 
     @interruptible
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        events: list[tuple[int, int]] = self._poll.poll(-1 if timeout is None else timeout * self._unit)
+        """Wait for events, for ever if `timeout` is None."""
+        look = self._poll.poll
+        events: list[tuple[int, int]]
+        begun = perf_counter()
+        if self._brisk and timeout != 0:
+            while perf_counter() - begun < LOOK_SECONDS:
+                events = look(0)
+                if events:
+                    return events
+        events = look(-1 if timeout is None else timeout * self._unit)
+        # It pays only where the other side answers at once. Whoever waits for longer work sleeps.
+        self._brisk = perf_counter() - begun < LOOK_SECONDS
         return events
 
     def close(self) -> None:

@@ -138,11 +138,13 @@ class TaskGraph:
         task = worker.sent.pop(id, None)
         if task is None:
             return
-        self.complete(task, values)
         if task.actor is not None:
+            self.complete(task, values)
             self.actors.call_finished(task.actor)
         else:
+            # Its worker is free before those that waited for the result look for one: a chain stays where it is.
             self._finish(worker, task, seconds)
+            self.complete(task, values)
 
     def _finish(self, worker: Worker, task: Task, seconds: float) -> None:
         self.scheduler.finish(worker, task, seconds, refill=not self.actors.unplaced)

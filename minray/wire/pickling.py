@@ -111,6 +111,10 @@ def code_dumps(target: Any, in_process: bool = False) -> tuple[bytes, list[int]]
     `in_process`: it will be unpickled in this very process. Then code is not copied, so that breakpoints, patches of a
     module's names and coverage work; what a function closes over still is.
     """
+    if in_process:
+        found = _reduce_alive(target)
+        if found is not None and len(found) == 2:  # as it is: no need of cloudpickle
+            return pickle.dumps(_Alive(found)), []
     refs: list[int] = []
     stream = BytesIO()
     pickler = _cloud_pickler()(stream, None, refs)
@@ -121,6 +125,16 @@ def code_dumps(target: Any, in_process: bool = False) -> tuple[bytes, list[int]]
 
 #: Functions and classes that were pickled for this process, by id. Kept, as the code they stand for is.
 _alive: dict[int, Any] = {}
+
+
+class _Alive:
+    """Pickled, what `_reduce_alive` says."""
+
+    def __init__(self, reduced: tuple[Any, ...]) -> None:
+        self._reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._reduced
 
 
 def _living(key: int) -> Any:
