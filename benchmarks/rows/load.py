@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import median, quantiles
 from typing import Any
 
 from rows.base import DASK, EXECUTORS, POOL, RAY_API, Goal, Row, expect, workers
@@ -52,6 +51,8 @@ def burn(seconds: float) -> None:
 
 def efficiency(seconds: float, count: int, run_all: Any) -> float:
     """The median of three runs, after a short one to warm up."""
+    from statistics import median  # here: workers import this module too, and are weighed
+
     run_all([seconds] * (count // 10))
     taken = []
     for _ in range(3):
@@ -141,6 +142,8 @@ def _(ray: Any) -> float:
             taken.append(time.perf_counter() - start)
             time.sleep(0.002)  # let the driver's threads settle: each request finds it computing
         return taken
+
+    from statistics import quantiles  # here: see above
 
     def busy(seconds: float) -> None:
         end = time.perf_counter() + seconds
