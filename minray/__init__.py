@@ -16,7 +16,8 @@ raised in another process arrives as an instance of its own type (`causes` does 
 `registry`: from a backend's name or an address to the code behind it.
 
 `runtime`: the driver's session. It feeds events to the task graph and carries out what the graph decides. `client`
-is the session inside a worker, `worker` what a worker runs.
+is the session inside a worker, `worker` what a worker runs: one call at a time (`running`), or for some actors several
+at once (`concurrency`, `looping`).
 
 `serving`: what the owner does with the messages of workers.
 

@@ -131,6 +131,14 @@ def _methods_of(cls: type) -> dict[str, dict[str, Any]]:
     return found
 
 
+def has_coroutines(cls: type) -> bool:
+    """Whether actors of `cls` are async: some method, perhaps of a base, is a coroutine function or async generator."""
+    return any(
+        inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+        for _, member in inspect.getmembers(cls, inspect.isroutine)
+    )
+
+
 class ActorHandle(Generic[T]):
     """A counted reference to an actor. The actor ends when no process holds one any more (unless it is detached)."""
 
@@ -244,7 +252,9 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
             if self._methods is None:
                 self._methods = _methods_of(self._class)
             code = session.code(self._class, f"{self.__module__}.{self.__qualname__}")
-            template = _options.actor_template(code, self.__name__, self._methods, self._options)
+            template = _options.actor_template(
+                code, self.__name__, self._methods, self._options, has_coroutines(self._class)
+            )
             self._templates[session] = template
         init = template.methods.get("__init__")  # missing if it is object's
         (init["signature"] if init else _NO_PARAMETERS).check(args, kwargs)

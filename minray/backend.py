@@ -78,6 +78,10 @@ class Link(Protocol):
         """What has come, in order; empty after `timeout` seconds. One thread at a time. EOFError: the end."""
         ...
 
+    def hang_up(self) -> None:
+        """The worker is about to end: let `receive` return, or raise EOFError, at once. Any thread."""
+        ...
+
 
 class WorkerPool(Protocol):
     """Carries out what minray's scheduler decides. `minray.runtime` is the only user.

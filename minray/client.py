@@ -11,6 +11,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from minray.backend import Link, Store
@@ -19,7 +20,6 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTempla
 from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.exceptions import GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
-from minray.refs import ObjectRef
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -85,6 +85,44 @@ class Counts:
         return tuple(back)
 
 
+class _Notice:
+    """A request that nobody waits for: whoever reads the answer calls back."""
+
+    __slots__ = ("_callback", "reply")
+
+    def __init__(self, callback: Callable[[Message], None]) -> None:
+        self._callback = callback
+        self.reply: Message = ()
+
+    def finish(self) -> None:
+        self._callback(self.reply)
+
+
+class _Fetched:
+    """Values that have come. What was counted for them goes back with this, read or not."""
+
+    __slots__ = ("_client", "_held", "_reply")
+
+    def __init__(self, client: Client, reply: Message) -> None:
+        self._client = client
+        self._reply = reply
+        self._held = [inner for id, value in zip(reply[2], reply[3]) for inner in client.hold(id, value)]
+
+    def __call__(self) -> Any:
+        """A fresh copy of each; the first error is raised."""
+        results = []
+        for id, value in zip(self._reply[2], self._reply[3]):
+            result = self._client.codec.decode(value, id)
+            if value[0] >= FIRST_ERROR:
+                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+            results.append(result)
+        return results
+
+    def __del__(self) -> None:
+        for id in self._held:
+            self._client.counts.drop(id)
+
+
 def _nothing() -> None:
     """Nobody serves in a worker, so nobody has to be woken."""
 
@@ -102,7 +140,11 @@ class Client:
         self._ids_lock = threading.Lock()
         self._next_id = worker << ID_BITS
         self._next_request = 0
-        self._requests: dict[int, Waiting] = {}
+        self._requests: dict[int, Waiting | _Notice] = {}
+        self._pending = 0  # notices that have not come
+        self._hearing: Waiting | None = None  # the wait of a thread that reads while notices are pending
+        #: Some thread of the worker reads the channel at all times.
+        self.always_read = False
         self._known: set[bytes] = set()
         self._on_work: Callable[[list[Message]], None] = list.clear
         self.counts = Counts()
@@ -257,23 +299,8 @@ class Client:
         reply, _ = self._request(m.GET, tuple(ids), timeout=timeout)
         if reply[0] != m.VALUES:
             raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
-        return self._read_values(reply)
-
-    def _read_values(self, reply: Message) -> list[Any]:
-        _, _, ids, values = reply
-        held = [self.hold(id, value) for id, value in zip(ids, values)]
-        try:
-            results = []
-            for id, value in zip(ids, values):
-                result = self.codec.decode(value, id)
-                if value[0] >= FIRST_ERROR:
-                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
-                results.append(result)
-            return results
-        finally:
-            for group in held:
-                for id in group:
-                    self.counts.drop(id)
+        values: list[Any] = _Fetched(self, reply)()
+        return values
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         block = timeout is None or timeout > 0
@@ -288,16 +315,31 @@ class Client:
         id, template = reply[3]
         return id, pickle.loads(template)
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
-        # A thread per pending future: rare inside tasks, and the reader of this process may be busy running one.
-        ref: ObjectRef[Any] = ObjectRef(id, self)
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+        with self._ids_lock:
+            self._next_request += 1
+            number = self._next_request
+            self._pending += 1
+            hearing = None
+            if not self.always_read and self._hearing is None:
+                hearing = self._hearing = Waiting()
+        self._requests[number] = _Notice(partial(self._fetched, id, callback))
         self.retain(id)
+        self._send((m.FETCH, number, (id,)))
+        if hearing is not None:  # the reader of this process may be busy running a call
+            threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
 
-        def wait() -> None:
-            self.wait([ref._id], 1, None)
-            callback()
-
-        threading.Thread(target=wait, name=f"minray-future-{id}", daemon=True).start()
+    def _fetched(self, id: int, callback: Callable[[Callable[[], Any]], None], reply: Message) -> None:
+        """An object has come that no thread waits for. The thread that reads."""
+        with self._ids_lock:
+            self._pending -= 1
+            hearing = None
+            if not self._pending:
+                hearing, self._hearing = self._hearing, None
+        if hearing is not None:
+            hearing.finish()
+        callback(_Fetched(self, reply))
+        self.release(id)
 
     def code(self, target: Any, name: str) -> Code:
         from minray.code import make_code

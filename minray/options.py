@@ -390,16 +390,38 @@ def _retried(session: Session, name: str, options: Options) -> tuple[Any, Any]:
     return code, code.key
 
 
-def actor_template(code: Code, name: str, methods: dict[str, dict[str, Any]], options: Options) -> ActorTemplate:
-    """What all actors of one class under one set of (checked) options have in common."""
+#: How many calls an async actor runs at once, unless it says otherwise.
+ASYNC_CONCURRENCY = 1000
+
+
+def actor_template(
+    code: Code, name: str, methods: dict[str, dict[str, Any]], options: Options, is_async: bool
+) -> ActorTemplate:
+    """What all actors of one class under one set of (checked) options have in common.
+
+    `is_async`: the class has coroutine functions. ValueError: it runs several calls at once, but is to keep an order.
+    """
     needs = demand(options, default_cpus=0)
+    max_concurrency = options.get("max_concurrency")
+    if not max_concurrency:
+        max_concurrency = ASYNC_CONCURRENCY if is_async else 1
+    several = is_async or max_concurrency > 1
+    any_order = options.get("allow_out_of_order_execution")
+    if several and any_order is False:
+        kind = "async" if is_async else "multi-threaded"
+        raise ValueError(
+            f"If you're using {kind} actors, minray can't execute actor tasks in order. Set "
+            "`allow_out_of_order_execution=True` to allow out-of-order execution."
+        )
     chosen: dict[str, Any] = {
         "max_restarts": options.get("max_restarts") or 0,
         "max_task_retries": options.get("max_task_retries") or 0,
-        "max_concurrency": options.get("max_concurrency"),
+        "max_concurrency": max_concurrency,
         "registered_name": options.get("name"),
         "namespace": options.get("namespace"),
         "lifetime": options.get("lifetime"),
+        "in_order": not (several if any_order is None else any_order),
+        "extra": {"async": is_async, "limits": {"": max_concurrency}} if several else None,
     }
     return ActorTemplate(
         key=_key(code.key, name, needs, *chosen.values()), code=code, name=name, methods=methods, demand=needs, **chosen

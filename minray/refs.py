@@ -95,11 +95,11 @@ class ObjectRef(Generic[T_co]):
 
         future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
 
-        def finish() -> None:
+        def finish(read: Callable[[], Any]) -> None:
             if future.set_running_or_notify_cancel():
-                self._finish(future.set_result, future.set_exception)
+                self._finish(read, future.set_result, future.set_exception)
 
-        self._session.when_ready(self._id, finish)
+        self._session.fetch(self._id, finish)
         return future
 
     def as_future(self) -> asyncio.Future[T_co]:
@@ -115,25 +115,30 @@ class ObjectRef(Generic[T_co]):
                 error.__cause__ = stop
             future.set_exception(error)
 
-        def finish() -> None:
+        def finish(read: Callable[[], Any]) -> None:
             if not future.done():
-                self._finish(future.set_result, fail)
+                self._finish(read, future.set_result, fail)
 
-        def ready() -> None:
+        def ready(read: Callable[[], Any]) -> None:
             try:
-                loop.call_soon_threadsafe(finish)
+                loop.call_soon_threadsafe(finish, read)
             except RuntimeError:  # the loop was closed: nobody waits any more
                 return
 
-        self._session.when_ready(self._id, ready)
+        self._session.fetch(self._id, ready)
         return future
 
     def __await__(self) -> Generator[Any, None, T_co]:
         return self.as_future().__await__()
 
-    def _finish(self, set_result: Callable[[Any], None], set_exception: Callable[[BaseException], None]) -> None:
+    def _finish(
+        self,
+        read: Callable[[], Any],
+        set_result: Callable[[Any], None],
+        set_exception: Callable[[BaseException], None],
+    ) -> None:
         try:
-            value = self._session.get([self._id], None)[0]
+            value = read()[0]
         except BaseException as error:
             set_exception(error)
         else:

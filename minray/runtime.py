@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter, sleep
 from typing import Any
 
@@ -495,14 +496,15 @@ class Runtime:
                 "minray.shutdown() has ended the run while this thread was waiting for an object of it."
             )
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+        fetched = partial(callback, partial(self.get, [id], None))
         with self._lock:
             # Asked now: from here on whoever reads may finish it, and calls back.
-            ready = self._graph.watched([id], 1, callback).done
+            ready = self._graph.watched([id], 1, fetched).done
             self._event()
         self._deliver()
         if ready:
-            callback()
+            fetched()
 
     def retain(self, id: int) -> None:
         with self._lock:

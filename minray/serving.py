@@ -19,7 +19,7 @@ from minray.wire.messages import Message
 
 
 class Request:
-    """A worker's GET or WAIT that is not answered yet."""
+    """A worker's GET, FETCH or WAIT that is not answered yet."""
 
     __slots__ = ("ids", "number", "op", "worker")
 
@@ -58,6 +58,7 @@ class Serving:
             m.PUT: lambda worker, msg: graph.stored(msg[1], msg[2], worker),
             m.GET: self._on_get,
             m.WAIT: self._on_wait,
+            m.FETCH: self._on_get,
             m.FORGET: self._on_forget,
             m.RELEASE: self._on_release,
             m.PIN: lambda worker, msg: graph.objects.retain(msg[1]),
@@ -109,8 +110,8 @@ class Serving:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def _on_get(self, worker: Worker, message: Message) -> None:
-        _, number, ids = message
-        request = Request(worker, m.GET, number, ids)
+        op, number, ids = message
+        request = Request(worker, op, number, ids)
         self._watch(request, self._graph.watched(ids, len(ids), request, eager=True))
 
     def _on_wait(self, worker: Worker, message: Message) -> None:
@@ -123,13 +124,15 @@ class Serving:
             self._send_reply(request)
         else:
             self._requests[request.worker.id, request.number] = watch
-            self._graph.blocked(request.worker)
+            if request.op != m.FETCH:
+                self._graph.blocked(request.worker)
 
     def reply(self, request: Request) -> None:
         """A request that had to wait can be answered."""
         known = self._requests.pop((request.worker.id, request.number), None)
         if known is not None and request.worker.id in self._graph.scheduler.workers:
-            self._graph.unblocked(request.worker)
+            if request.op != m.FETCH:
+                self._graph.unblocked(request.worker)
             self._send_reply(request)
 
     def _send_reply(self, request: Request) -> None:

@@ -60,8 +60,11 @@ class Session(Protocol):
         """Look a named actor up. The id is not counted for the caller. ValueError: there is none."""
         ...
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
-        """Call `callback` once, from any thread, when the object is ready or failed (perhaps at once)."""
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+        """Call ``callback(read)`` once, from any thread, when the object is ready or failed (perhaps at once).
+
+        ``read()`` does what `get` does, in a list of one, and never blocks; `callback` itself must not block either.
+        """
         ...
 
     def retain(self, id: int) -> None:

@@ -1,7 +1,8 @@
 """What a worker runs: it takes calls from its link in order, runs them, and sends back what they return.
 
-      link ──receive──> todo: [RUN, RUN, CALL ...] ──main thread──> user's function ──> DONE ──outbox──> link
-                          ^ recall() takes back from here what has not been begun (any thread)
+      link ──receive──> todo: [RUN, RUN, CALL ...] ──main thread──> running.py: the user's code ──outbox──> link
+                          ^                             └─> or concurrency.py, where an actor runs several at once
+                          recall() takes back from here what has not been begun (any thread)
 
 In a process of its own (loky) or in a thread (threads), the code is the same; the pool gives it a `Link`.
 """
@@ -9,19 +10,16 @@ In a process of its own (loky) or in a thread (threads), the code is the same; t
 from __future__ import annotations
 
 import os
-import pickle
+import threading
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
-from time import perf_counter
-from types import GeneratorType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minray.backend import Link, Store
 from minray.client import Client
-from minray.core.value import ERROR, NONE, Value
-from minray.exceptions import RayTaskError, TaskCancelledError
+from minray.concurrency import Concurrency, Threads
 from minray.reading import Waiting
+from minray.running import Calls, ExitActor
 from minray.session import set_driver, set_thread
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -39,19 +37,16 @@ class Worker:
         in_process: bool = False,
         label: Callable[[str], None] | None = None,
     ) -> None:
+        """`label` is told the name of what runs, for the lines it prints."""
         self.client = Client(number, link, store, isolate, in_process)
-        self._codec = self.client.codec
+        self._link = link
         self._store = store
         self._todo: deque[Message] = deque()
         self._work = Waiting()
-        self._codes: dict[bytes, Any] = {}
-        self._blobs: dict[bytes, bytes] = {}
-        self._label = label  # told the name of what runs, for the lines it prints
-        self._pid = os.getpid()
-        self._actor: Any = None
-        self._actor_class = ""
-        self._actor_id = 0
+        self._calls = Calls(self.client, label)
+        self._several: Concurrency | None = None  # of an actor that runs several calls at once
         self._exiting = False
+        self._ending: BaseException | None = None  # raised on another thread than the main one
         self.client.on_work(self._take)
 
     def run(self, own_process: bool = False) -> None:
@@ -63,14 +58,21 @@ class Worker:
         if own_process:
             set_driver(self.client)
         try:
-            self.client.post((m.HELLO, self._pid))
+            self.client.post((m.HELLO, os.getpid()))
             self.client.flush()
             while not self._exiting:
                 self._step()
         except (EOFError, OSError):
-            return  # the owner is gone, and with it everybody who could care
+            pass  # the owner is gone, and with it everybody who could care
+        except SystemExit:
+            if self._ending is None:
+                raise
         finally:
+            if self._several is not None:
+                self._several.close()
             set_thread(None)
+        if self._ending is not None:
+            raise self._ending
 
     def _step(self) -> None:
         todo = self._todo
@@ -79,14 +81,14 @@ class Worker:
         except IndexError:
             self._work.done = False
             self.client.flush()
-            if not todo:
+            if not todo and not self._exiting:
                 self.client.reader.wait(self._work)
             return
         op = message[0]
         if op == m.RUN or op == m.CALL:
             self._run(message)
         elif op == m.CODE:
-            self._blobs[message[1]] = message[2]
+            self._calls.learn(message[1], message[2])
         elif op == m.CREATE:
             self._create(message)
         elif op == m.STOP:
@@ -129,124 +131,29 @@ class Worker:
         """Read what has come although the main thread is busy with a call. Any thread (the interrupt's)."""
         self.client.reader.pump()
 
-    # -- running --------------------------------------------------------------------------------------------------
+    # -- calls ----------------------------------------------------------------------------------------------------
 
     def _run(self, message: Message) -> None:
-        op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
-        if self._label is not None and op == m.RUN:
-            self._label(name)
-        held = self._hold(args, ids, deps)
-        begun = perf_counter()
-        try:
-            if op == m.RUN:
-                function = self._codes.get(target) or self._load(target)
-            else:
-                function = self._method(target)
-            positional, keywords = self._codec.arguments(args, where, ids, deps)
-            del message, args, deps  # what the user drops inside the call is gone
-            result = function(*positional, **keywords)
-            values = self._results(result, num_returns, name)
-            # Posted before the result goes: it must reach the owner before the references in it are given back.
-            self.client.post((m.DONE, id, values, perf_counter() - begun))
-            del result, positional, keywords
-        except _ExitActor:
-            self._exit_actor()
+        if self._several is not None:
+            self._several.add(message)
             return
-        except SystemExit:
-            raise  # the user ends the process: for the owner a crash, as in Ray
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                error = TaskCancelledError(error_message=f"Task: {name} was interrupted.")
-            wrapped, again = self._error(error, name), self._retries(error, retry)
-            self.client.post((m.FAILED, id, wrapped, again, perf_counter() - begun))
-        if held:
-            for inner in held:
-                self.client.counts.drop(inner)
-        # At once, not with the next call's: should that one end the process, this one has been done all the same.
-        self.client.flush()
-
-    def _hold(self, args: Value, ids: tuple[int, ...], deps: list[Value]) -> list[int]:
-        """Count the references that came with a call, until its arguments are unpickled and it is over."""
-        held: list[int] = []
-        if args[2]:
-            held += self.client.hold(0, args)
-        for id, value in zip(ids, deps):
-            if value[0] >= 3 or value[2]:
-                held += self.client.hold(id, value)
-        return held
-
-    def _results(self, result: Any, num_returns: int, name: str) -> tuple[Value, ...]:
-        if type(result) is GeneratorType:
-            # As many as were declared are taken; a surplus is never computed (as in Ray).
-            result = list(islice(result, num_returns))
-            if num_returns == 1:
-                if not result:
-                    raise ValueError(f"Task returned 0 objects, but num_returns=1: {name} has to yield a value.")
-                (result,) = result
-        if num_returns == 1:
-            if result is None:
-                return (NONE,)
-            return (self._codec.value(result, f"the return value of {name}"),)
-        if num_returns == 0:
-            return ()
-        if len(result) != num_returns:
-            raise ValueError(
-                f"Task returned {len(result)} objects, but num_returns={num_returns}: every call of {name} has to "
-                "return as many."
-            )
-        return tuple([self._codec.value(one, f"return value {i} of {name}") for i, one in enumerate(result)])
-
-    def _load(self, key: bytes) -> Any:
-        function = self._codes[key] = pickle.loads(self._blobs.pop(key))
-        return function
-
-    def _error(self, error: BaseException, name: str) -> Value:
-        about = {"actor_repr": _safe_repr(self._actor), "actor_id": f"{self._actor_id:x}"} if self._actor_id else {}
-        wrapped = RayTaskError.from_exception(name, error, self._pid, **about)
-        return (ERROR, pickle.dumps(wrapped), ())
-
-    def _retries(self, error: BaseException, retry: Any) -> bool:
-        """Whether the call's options ask to run it again after `error`: all exceptions, or the types in some code."""
-        if isinstance(retry, bytes):
-            return isinstance(error, self._codes.get(retry) or self._load(retry))
-        return bool(retry)
-
-    # -- actors ---------------------------------------------------------------------------------------------------
+        try:
+            self._calls.run(message)
+        except ExitActor:
+            self._exit_actor()
 
     def _create(self, message: Message) -> None:
-        _, id, key, args, where, ids, deps, name, _extra = message
-        self._actor_id = id
-        self._actor_class = name
-        if self._label is not None:
-            self._label(name)
-        held = self._hold(args, ids, deps)
-        error: Value | None = None
+        extra = message[8]
         try:
-            cls = self._load(key)
-            positional, keywords = self._codec.arguments(args, where, ids, deps)
-            self._actor = cls(*positional, **keywords)
-            if self._label is not None and cls.__repr__ is not object.__repr__:
-                self._label(_safe_repr(self._actor))
-        except _ExitActor:
+            if extra is None or "limits" not in extra:
+                created = self._calls.create(message)
+            else:
+                self._several = self._start_several(extra)
+                created = self._several.create(message)
+        except ExitActor:
             self._exit_actor()
-            return
-        except Exception as failure:
-            error = self._error(failure, f"{name}.__init__")
-            self._exiting = True
-        for inner in held:
-            self.client.counts.drop(inner)
-        self.client.post((m.CREATED, id, error))
-        self.client.flush()
-
-    def _method(self, name: str) -> Any:
-        """A method of the actor's class, or one of those that every actor has."""
-        if name == "__ray_ready__":
-            return lambda: True
-        if name == "__ray_call__":
-            return lambda function, *args, **kwargs: function(self._actor, *args, **kwargs)
-        if name == "__ray_terminate__":
-            return _exit_actor
-        return getattr(self._actor, name)
+        else:
+            self._exiting = not created
 
     def _exit_actor(self) -> None:
         """The actor ends itself: this call and those that wait fail with its death."""
@@ -254,17 +161,31 @@ class Worker:
         self.client.flush()
         self._exiting = True
 
+    # -- several calls at once ------------------------------------------------------------------------------------
 
-class _ExitActor(BaseException):
-    """Raised to leave the method and end the actor."""
+    def _start_several(self, extra: Mapping[str, Any]) -> Concurrency:
+        """What runs the calls of an actor whose template has these extras: `limits` by group, and if it is `async`."""
+        self.client.always_read = True
+        if extra["async"]:
+            from minray.looping import Loops  # asyncio takes 20 ms to import
 
+            return Loops(extra["limits"], self._calls, self._enter, self._ended)
+        return Threads(extra["limits"], self._calls, self._enter, self._ended)
 
-def _exit_actor() -> None:
-    raise _ExitActor
+    def _enter(self) -> None:
+        """A thread begins to run calls of the actor."""
+        set_thread(self.client)
 
+    def _ended(self, error: BaseException) -> None:
+        """A call on such a thread ends the actor, or (SystemExit) the worker: the main thread has to know."""
+        if isinstance(error, ExitActor):
+            self._exit_actor()  # the owner answers with STOP
+        else:
+            self._ending = error
+            self._exiting = True
+            self._work.finish()
+            self._link.hang_up()
 
-def _safe_repr(obj: Any) -> str:
-    try:
-        return repr(obj)
-    except Exception:  # the user's __repr__ may raise anything
-        return object.__repr__(obj)
+    def threads(self) -> list[threading.Thread]:
+        """Those that run calls beside the main one."""
+        return [] if self._several is None else self._several.threads()

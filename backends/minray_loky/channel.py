@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import deque
 from time import perf_counter
+from contextlib import suppress
 from typing import Any
 
 from minray.backend import interruptible
@@ -108,6 +109,10 @@ class WorkerEnd:
         if not data:
             raise EOFError("the driver is gone")
         return self._framer.feed(data)
+
+    def hang_up(self) -> None:
+        with suppress(OSError):  # the driver was faster
+            self._sock.shutdown(socket.SHUT_RD)
 
 
 class Poller:

@@ -56,6 +56,14 @@ class _Link:
             raise EOFError("this worker was ended")
         return messages or []
 
+    def hang_up(self) -> None:
+        self.inbox.put(None)
+
+    def threads(self) -> list[threading.Thread]:
+        """Those that run the worker and its calls."""
+        others = [] if self.worker is None else self.worker.threads()
+        return others if self.thread is None else [self.thread, *others]
+
     def end(self) -> None:
         self.dead = True
         self.inbox.put(None)
@@ -151,7 +159,8 @@ class ThreadPool:
         link = self._links.pop(worker, None)
         if link is not None:
             link.end()
-            _raise_in(link.thread)
+            for thread in link.threads():
+                _raise_in(thread)
             self._report(worker, [(LOST, "it was killed")])
 
     def close(self) -> None:
@@ -163,13 +172,13 @@ class ThreadPool:
         # Idle threads end by themselves; those in user code are asked to, while there is patience.
         step = _CLOSE_SECONDS / 50
         for turn in range(50):
-            alive = [link for link in links if link.thread is not None and link.thread.is_alive()]
+            alive = [thread for link in links for thread in link.threads() if thread.is_alive()]
             if not alive:
                 break
-            alive[0].thread.join(step)  # type: ignore[union-attr]
+            alive[0].join(step)
             if turn:
-                for link in alive:
-                    _raise_in(link.thread)
+                for thread in alive:
+                    _raise_in(thread)
         self.wake()
 
 
@@ -178,16 +187,11 @@ def _affinity() -> Any:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
-def _raise_in(thread: threading.Thread | None) -> None:
+def _raise_in(thread: threading.Thread) -> None:
     """Make the thread's next Python instruction raise SystemExit."""
     if sys.version_info[:2] == (3, 11) and sys.gettrace() is not None:
         return  # under a tracer CPython 3.11 would spin in every other thread until this one wakes
-    if (
-        thread is not None
-        and thread.ident is not None
-        and thread.is_alive()
-        and thread is not threading.current_thread()
-    ):
+    if thread.ident is not None and thread.is_alive() and thread is not threading.current_thread():
         import ctypes
 
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))

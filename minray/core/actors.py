@@ -3,7 +3,8 @@
 The rules:
 
 1. Calls of one caller reach the actor in the order in which they were made: one whose arguments are pending holds back
-   those behind it. Between callers nothing is promised.
+   those behind it. Between callers nothing is promised. An actor that keeps no order (one that runs several calls at
+   once) gets each call as soon as its arguments are there.
 2. An actor has a worker of its own from its creation to its death, and holds its template's demand there.
 3. It ends when it is killed, when its worker is lost and no restart is left, or when nobody has a handle and all calls
    made so far are done.
@@ -23,7 +24,8 @@ from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
 if TYPE_CHECKING:
     from minray.core.graph import TaskGraph
 
-#: Calls that may be at an actor's worker at once. More would only move the queue into its socket.
+#: Calls that may be at an actor's worker at once. More would only move the queue into its socket. Where the actor keeps
+#: no order there is no such limit: those that wait, for one concurrency group, say, must not hold back others.
 CALLS_AHEAD = 1024
 
 
@@ -123,7 +125,10 @@ class ActorTable:
         """A method was called."""
         actor = self.actors.get(actor_id)
         name = method.name
-        task = Task(id, call, 0 if submitter is None else submitter.id, name, method.num_returns, method.max_retries)
+        caller = 0 if submitter is None else submitter.id
+        if actor is not None and not actor.template.in_order:
+            caller = id
+        task = Task(id, call, caller, name, method.num_returns, method.max_retries)
         task.method = method
         task.actor = actor
         graph = self.graph
@@ -152,7 +157,7 @@ class ActorTable:
         if task.caller in actor.queues:
             if worker is not None:
                 self._send_caller(actor, worker, task.caller)
-        elif worker is not None and len(worker.sent) < CALLS_AHEAD:
+        elif worker is not None and not _is_full(worker):
             self._send(worker, task)
         else:
             self._queue_first(actor, task)
@@ -177,7 +182,7 @@ class ActorTable:
         while queue:
             task = queue[0]
             if task.state != DONE:
-                if task.state != READY or len(worker.sent) >= CALLS_AHEAD:
+                if task.state != READY or _is_full(worker):
                     return
                 actor.queued -= 1
                 self._send(worker, task)
@@ -186,7 +191,7 @@ class ActorTable:
 
     def _send_queued(self, actor: Actor, worker: Worker) -> None:
         for caller in list(actor.queues):
-            if len(worker.sent) >= CALLS_AHEAD:
+            if _is_full(worker):
                 return
             self._send_caller(actor, worker, caller)
             if caller in actor.queues:  # whoever got less this time comes first the next
@@ -195,7 +200,7 @@ class ActorTable:
     def call_finished(self, actor: Actor) -> None:
         worker = actor.worker
         # Only calls that the limit held back can go now: all others have gone as soon as they were ready.
-        if actor.queued and worker is not None and len(worker.sent) == CALLS_AHEAD - 1:
+        if actor.queued and worker is not None and len(worker.sent) == CALLS_AHEAD - 1 and actor.template.in_order:
             self._send_queued(actor, worker)
         if not actor.in_scope:
             self._end_if_unused(actor)
@@ -217,7 +222,7 @@ class ActorTable:
             self._send_queued(actor, actor.worker)
 
     def _queue_again(self, actor: Actor, tasks: list[Task]) -> None:
-        for task in reversed(tasks):
+        for task in reversed(tasks) if actor.template.in_order else tasks:
             task.state = READY
             task.worker = None
             self._queue_first(actor, task)
@@ -346,5 +351,12 @@ class ActorTable:
             for caller, queue in actor.queues.items():
                 for task in queue:
                     assert task.actor is actor and task.caller == caller and task.state != SENT, task
-                if actor.worker is not None and len(actor.worker.sent) < CALLS_AHEAD and queue:
+                if actor.worker is not None and not _is_full(actor.worker) and queue:
                     assert queue[0].state == WAITING, f"{queue[0]} could have been sent"
+
+
+def _is_full(worker: Worker) -> bool:
+    """Whether an actor's worker has as many calls in front of it as it may."""
+    actor = worker.actor
+    assert actor is not None
+    return len(worker.sent) >= CALLS_AHEAD and actor.template.in_order

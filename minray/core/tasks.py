@@ -63,7 +63,7 @@ class Task:
     def __init__(self, id: int, call: Call, caller: int, name: str, num_returns: int, retries: int) -> None:
         self.id = id
         self.call = call
-        self.caller = caller
+        self.caller = caller  # in whose order it comes; at an actor that keeps no order each call is on its own
         self.name = name
         self.num_returns = num_returns
         self.retries = retries  # how often it may still be run again; -1 is "for ever"
@@ -184,7 +184,10 @@ class Worker:
 
 
 class Actor:
-    """One actor: its calls queue per caller, in the caller's order, and go to its own worker."""
+    """One actor: its calls queue per caller, in the caller's order, and go to its own worker.
+
+    Where the template wants no order each call is a caller of its own.
+    """
 
     __slots__ = (
         "call",

@@ -110,14 +110,17 @@ class MethodTemplate:
 class ActorTemplate:
     """What every actor made from one class under one set of options has in common.
 
-    `demand` is held for the actor's whole life. `methods` maps a public method's name to its `@method` options
-    (``{"num_returns": 2}``), so that a handle that arrives in another process knows what it may call.
+    `demand` is held for the actor's whole life. `in_order`: calls reach it in the order in which each caller made them,
+    one at a time; else as soon as their arguments are there, and several may run at once. `methods` maps a public
+    method's name to its `@method` options (``{"num_returns": 2}``), so that a handle that arrives in another process
+    knows what it may call.
     """
 
     __slots__ = (
         "code",
         "demand",
         "extra",
+        "in_order",
         "key",
         "lifetime",
         "max_concurrency",
@@ -144,6 +147,7 @@ class ActorTemplate:
         namespace: str | None = None,
         lifetime: str | None = None,
         extra: dict[str, Any] | None = None,
+        in_order: bool = True,
     ) -> None:
         self.key = key
         self.code = code
@@ -158,6 +162,7 @@ class ActorTemplate:
         self.namespace = namespace
         self.lifetime = lifetime
         self.extra = extra
+        self.in_order = in_order
 
     def without_code(self) -> ActorTemplate:
         """As much of it as a handle needs."""

@@ -45,5 +45,6 @@ KILL = 32  #: (KILL, actor id, no_restart)
 FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled template)
 ASK = 34  #: (ASK, request, topic, args): a question of any other kind, answered with plain values
 EXIT = 35  #: (EXIT,): the actor ends itself
+FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered with VALUES whenever that may be
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -114,11 +114,14 @@ class FakeSession:
             raise ValueError(f"Failed to look up actor with name {name!r}.")
         return self.named[name, namespace]
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+        def fetched() -> None:
+            callback(lambda: self.get([id], None))
+
         if id in self.values:
-            callback()
+            fetched()
         else:
-            self.waiting.setdefault(id, []).append(callback)
+            self.waiting.setdefault(id, []).append(fetched)
 
     def retain(self, id: int) -> None:
         self.counts[id] += 1

@@ -23,6 +23,9 @@ class RecordingLink:
     def receive(self, timeout: float | None) -> list[Message]:
         raise AssertionError("nothing is waited for")
 
+    def hang_up(self) -> None:
+        raise AssertionError("it does not end")
+
 
 class SlowTemplate(TaskTemplate):
     """Pickling it takes until another thread has submitted a call of it, or has not managed to."""

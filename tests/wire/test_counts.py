@@ -32,6 +32,8 @@ class Link:
     def receive(self, timeout: float | None) -> list[Message]:
         raise EOFError
 
+    def hang_up(self) -> None: ...
+
 
 @pytest.fixture
 def reader() -> Iterator[Client]:

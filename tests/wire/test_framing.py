@@ -51,6 +51,7 @@ MESSAGES: list[Message] = [
     (m.FIND, 7, "name", None),
     (m.ASK, 8, "resources", (False,)),
     (m.EXIT,),
+    (m.FETCH, 9, (5,)),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
 STREAM = b"".join(map(frame, FRAMES))

@@ -1,0 +1,123 @@
+"""Actors that run several calls at once: when each call begins, and on which thread.
+
+    CALL ──add──> its group's queue ──> a thread of that group                      (sync class, max_concurrency > 1)
+                                   └──> the event loop of that group, looping.py   (any `async def` method)
+
+A *concurrency group* has a queue and a limit of its own; a call whose method names none is in the default group, whose
+limit is `max_concurrency`. In a group calls begin in the order in which they came. The worker's main thread reads the
+channel meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from minray.running import Calls, ExitActor
+from minray.wire.messages import Message
+
+#: The group of calls that name none.
+DEFAULT = ""
+
+
+class Concurrency(Protocol):
+    """How an actor runs its calls at once. All methods are the main thread's."""
+
+    def create(self, message: Message) -> bool:
+        """Make the actor, and wait for it; see `Calls.create`."""
+        ...
+
+    def add(self, message: Message) -> None:
+        """Run a call as soon as its group has room. Does not wait."""
+        ...
+
+    def threads(self) -> list[threading.Thread]:
+        """Those that run calls."""
+        ...
+
+    def close(self) -> None:
+        """Let the threads end. Does not wait."""
+        ...
+
+
+def group_of(message: Message) -> str:
+    """The group that a CALL is to run in."""
+    extra = message[10]
+    name: str = extra.get("concurrency_group", DEFAULT) if extra else DEFAULT
+    return name
+
+
+class Threads:
+    """One pool of threads for each group. The actor itself is made on the worker's main thread (as in Ray).
+
+    `limits`: how many calls each group runs at once. `enter` is called first of all on every thread that runs calls,
+    `ended` on such a thread with what a call raised to end the actor (ExitActor) or the worker (SystemExit).
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, int],
+        calls: Calls,
+        enter: Callable[[], None],
+        ended: Callable[[BaseException], None],
+    ) -> None:
+        self._calls = calls
+        self._enter = enter
+        self._ended = ended
+        self._pools = {name: _Pool(limit, self._serve) for name, limit in limits.items()}
+
+    def create(self, message: Message) -> bool:
+        return self._calls.create(message)
+
+    def add(self, message: Message) -> None:
+        self._pools[group_of(message)].add(message)
+
+    def threads(self) -> list[threading.Thread]:
+        return [thread for pool in self._pools.values() for thread in pool.threads]
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+    def _serve(self, pool: _Pool) -> None:
+        """A thread's whole life."""
+        self._enter()
+        try:
+            while (message := pool.take()) is not None:
+                self._calls.run(message)
+                del message  # it may hold the arguments until the next call
+        except (ExitActor, SystemExit) as error:
+            self._ended(error)
+
+
+class _Pool:
+    """Up to `limit` threads, started when they are needed, and the calls that wait for one."""
+
+    def __init__(self, limit: int, serve: Callable[[_Pool], None]) -> None:
+        self._limit = limit
+        self._serve = serve
+        self._calls: SimpleQueue[Message | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self.threads: list[threading.Thread] = []
+
+    def add(self, message: Message) -> None:
+        self._calls.put(message)
+        if len(self.threads) < self._limit and not self._idle.acquire(blocking=False):
+            name = f"minray-call-{len(self.threads) + 1}"
+            thread = threading.Thread(target=self._serve, args=(self,), name=name, daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def take(self) -> Message | None:
+        """The next call, for one of the threads; None: there will be no more."""
+        try:
+            return self._calls.get_nowait()
+        except Empty:
+            self._idle.release()
+            return self._calls.get()
+
+    def close(self) -> None:
+        for _ in self.threads:
+            self._calls.put(None)

@@ -1,0 +1,161 @@
+"""Async actors: an event loop, in a thread of its own, for each concurrency group.
+
+    main thread: add ──inbox──> _admit, on the loop ──> one asyncio.Task for each call, up to the group's limit
+
+All code of the actor runs on a loop, `__init__` and methods that are no coroutines too (as in Ray), so that nothing of
+a group runs in parallel to the rest of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from minray.concurrency import DEFAULT, group_of
+from minray.running import Calls, ExitActor, cancelled
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+
+class Loops:
+    """A `minray.concurrency.Concurrency` of event loops; made as `Threads` is."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, int],
+        calls: Calls,
+        enter: Callable[[], None],
+        ended: Callable[[BaseException], None],
+    ) -> None:
+        self._calls = calls
+        self._loops = {name: _Loop(name, limit, calls, enter, ended) for name, limit in limits.items()}
+
+    def create(self, message: Message) -> bool:
+        made: Future[bool] = Future()
+
+        def create() -> None:
+            try:
+                made.set_result(self._calls.create(message))
+            except BaseException as error:  # ExitActor and SystemExit too: they are the main thread's
+                made.set_exception(error)
+
+        self._loops[DEFAULT].loop.call_soon_threadsafe(create)
+        return made.result()
+
+    def add(self, message: Message) -> None:
+        self._loops[group_of(message)].add(message)
+
+    def threads(self) -> list[threading.Thread]:
+        return [loop.thread for loop in self._loops.values()]
+
+    def close(self) -> None:
+        for loop in self._loops.values():
+            loop.close()
+
+
+class _Loop:
+    """One group: its event loop, the calls that run there, and those that wait."""
+
+    def __init__(
+        self, group: str, limit: int, calls: Calls, enter: Callable[[], None], ended: Callable[[BaseException], None]
+    ) -> None:
+        self._limit = limit
+        self._calls = calls
+        self._enter = enter
+        self._ended = ended
+        self._inbox: deque[Message] = deque()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self.loop = asyncio.new_event_loop()
+        name = f"AsyncIO Thread: {group or 'default'}"  # Ray's name
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self.thread.start()
+
+    def add(self, message: Message) -> None:
+        self._inbox.append(message)
+        if len(self._inbox) == 1:  # else somebody is about to look, or nothing can begin now
+            self._call(self._admit)
+
+    def close(self) -> None:
+        self._call(self.loop.stop)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it the actor
+            self.loop.call_soon_threadsafe(function)
+
+    def _serve(self) -> None:
+        """The thread's whole life."""
+        self._enter()
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as error:  # raised in a task or a callback of the user's own
+            self._ended(SystemExit(1) if isinstance(error, KeyboardInterrupt) else error)
+        finally:
+            self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        """The actor has ended: let its coroutines leave their blocks, unheard."""
+        with suppress(BaseException):  # what they raise now is of no interest, and this thread may be told to end again
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self.loop.close()
+
+    # -- on the loop ----------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        inbox = self._inbox
+        while inbox and len(self._running) < self._limit:
+            message = inbox.popleft()
+            id = message[1]
+            self._running[id] = self.loop.create_task(self._run(message), name=message[8])
+
+    async def _run(self, message: Message) -> None:
+        id = message[1]
+        try:
+            await self._answer(message)
+        except (ExitActor, SystemExit) as error:
+            self._ended(error)
+        finally:
+            del self._running[id]
+            if self._inbox:
+                self._admit()
+
+    async def _answer(self, message: Message) -> None:
+        """As `Calls.run`, but a coroutine function is awaited."""
+        _op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
+        calls = self._calls
+        held = calls.hold(args, ids, deps)
+        begun = perf_counter()
+        try:
+            function = calls.method(target)
+            positional, keywords = calls.codec.arguments(args, where, ids, deps)
+            del message, args, deps
+            if not inspect.iscoroutinefunction(function):
+                function = _as_coroutine(function)
+            result = await function(*positional, **keywords)
+            values = calls.results(result, num_returns, name)
+            calls.client.post((m.DONE, id, values, perf_counter() - begun))
+            del result, positional, keywords
+        except (ExitActor, SystemExit):
+            raise
+        except asyncio.CancelledError as error:
+            calls.failed(id, cancelled(id, error), name, retry, begun)
+        except BaseException as error:
+            calls.failed(id, error, name, retry, begun)
+        calls.over(held)
+
+
+def _as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call

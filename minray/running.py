@@ -1,0 +1,195 @@
+"""Running calls: from a RUN, CALL or CREATE to the user's code, and from what that returns or raises to the answer.
+
+    message ──open──> function, arguments ──> user's code ──answer──> DONE
+                                                          └─fail────> FAILED
+
+A worker runs one call at a time on its main thread (`run`). Some actors run several at once: on threads, which call
+`run` too (concurrency.py), or in an event loop, which goes through the same steps (looping.py).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from itertools import islice
+from time import perf_counter
+from types import GeneratorType
+from typing import Any
+
+from minray.client import Client
+from minray.core.value import ERROR, NONE, Value
+from minray.exceptions import RayTaskError, TaskCancelledError
+from minray.refs import id_to_bytes
+from minray.wire import messages as m
+from minray.wire.messages import Message
+
+
+class ExitActor(BaseException):
+    """Raised to leave the method and end the actor."""
+
+
+def exit_actor() -> None:
+    """End the actor whose method this is called in."""
+    raise ExitActor
+
+
+class Calls:
+    """Runs the calls of one worker, and keeps what they need: functions by key, and the actor if it has become one."""
+
+    def __init__(self, client: Client, label: Callable[[str], None] | None) -> None:
+        self.client = client
+        self.codec = client.codec
+        self._label = label
+        self._pid = os.getpid()
+        self._codes: dict[bytes, Any] = {}
+        self._blobs: dict[bytes, bytes] = {}
+        self._loading = threading.Lock()
+        self.actor: Any = None
+        self._actor_id = 0
+
+    def learn(self, key: bytes, blob: bytes) -> None:
+        """Code that will be used."""
+        self._blobs[key] = blob
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    def run(self, message: Message) -> None:
+        """Run a call to its end on this thread, and answer. ExitActor: it ended the actor. SystemExit: the process."""
+        op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
+        if self._label is not None and op == m.RUN:
+            self._label(name)
+        held = self.hold(args, ids, deps)
+        begun = perf_counter()
+        try:
+            if op == m.RUN:
+                function = self._codes.get(target) or self._load(target)
+            else:
+                function = self.method(target)
+            positional, keywords = self.codec.arguments(args, where, ids, deps)
+            del message, args, deps  # what the user drops inside the call is gone
+            result = function(*positional, **keywords)
+            values = self.results(result, num_returns, name)
+            # Posted before the result goes: it must reach the owner before the references in it are given back.
+            self.client.post((m.DONE, id, values, perf_counter() - begun))
+            del result, positional, keywords
+        except (ExitActor, SystemExit):
+            raise
+        except BaseException as error:
+            self.failed(id, error, name, retry, begun)
+        self.over(held)
+
+    def hold(self, args: Value, ids: tuple[int, ...], deps: list[Value]) -> list[int]:
+        """Count the references that came with a call, until its arguments are unpickled and it is over."""
+        held: list[int] = []
+        if args[2]:
+            held += self.client.hold(0, args)
+        for id, value in zip(ids, deps):
+            if value[0] >= 3 or value[2]:
+                held += self.client.hold(id, value)
+        return held
+
+    def over(self, held: list[int]) -> None:
+        """The call is over: let go what came with it, and send what was posted."""
+        if held:
+            for inner in held:
+                self.client.counts.drop(inner)
+        # At once, not with the next call's: should that one end the process, this one has been done all the same.
+        self.client.flush()
+
+    def _load(self, key: bytes) -> Any:
+        with self._loading:
+            function = self._codes.get(key)
+            if function is None:
+                function = self._codes[key] = pickle.loads(self._blobs.pop(key))
+        return function
+
+    def method(self, name: str) -> Any:
+        """A method of the actor's class, or one of those that every actor has."""
+        if name == "__ray_ready__":
+            return lambda: True
+        if name == "__ray_call__":
+            return lambda function, *args, **kwargs: function(self.actor, *args, **kwargs)
+        if name == "__ray_terminate__":
+            return exit_actor
+        return getattr(self.actor, name)
+
+    # -- results --------------------------------------------------------------------------------------------------
+
+    def results(self, result: Any, num_returns: int, name: str) -> tuple[Value, ...]:
+        """What was returned, as one value for each of the call's objects. ValueError: it is not as many."""
+        if type(result) is GeneratorType:
+            # As many as were declared are taken; a surplus is never computed (as in Ray).
+            result = list(islice(result, num_returns))
+            if num_returns == 1:
+                if not result:
+                    raise ValueError(f"Task returned 0 objects, but num_returns=1: {name} has to yield a value.")
+                (result,) = result
+        if num_returns == 1:
+            if result is None:
+                return (NONE,)
+            return (self.codec.value(result, f"the return value of {name}"),)
+        if num_returns == 0:
+            return ()
+        if len(result) != num_returns:
+            raise ValueError(
+                f"Task returned {len(result)} objects, but num_returns={num_returns}: every call of {name} has to "
+                "return as many."
+            )
+        return tuple([self.codec.value(one, f"return value {i} of {name}") for i, one in enumerate(result)])
+
+    def failed(self, id: int, error: BaseException, name: str, retry: Any, begun: float) -> None:
+        """Answer that the call raised."""
+        if isinstance(error, KeyboardInterrupt):
+            error = cancelled(id, error)
+        wrapped, again = self._error(error, name), self._retries(error, retry)
+        self.client.post((m.FAILED, id, wrapped, again, perf_counter() - begun))
+
+    def _error(self, error: BaseException, name: str) -> Value:
+        about = {"actor_repr": safe_repr(self.actor), "actor_id": f"{self._actor_id:x}"} if self._actor_id else {}
+        wrapped = RayTaskError.from_exception(name, error, self._pid, **about)
+        return (ERROR, pickle.dumps(wrapped), ())
+
+    def _retries(self, error: BaseException, retry: Any) -> bool:
+        """Whether the call's options ask to run it again after `error`: all exceptions, or the types in some code."""
+        if isinstance(retry, bytes):
+            return isinstance(error, self._codes.get(retry) or self._load(retry))
+        return bool(retry)
+
+    # -- becoming an actor ----------------------------------------------------------------------------------------
+
+    def create(self, message: Message) -> bool:
+        """Make the actor, and answer; False if its `__init__` raised. ExitActor: it ended the actor."""
+        _, id, key, args, where, ids, deps, name, _extra = message
+        self._actor_id = id
+        if self._label is not None:
+            self._label(name)
+        held = self.hold(args, ids, deps)
+        error: Value | None = None
+        try:
+            cls = self._load(key)
+            positional, keywords = self.codec.arguments(args, where, ids, deps)
+            self.actor = cls(*positional, **keywords)
+            if self._label is not None and cls.__repr__ is not object.__repr__:
+                self._label(safe_repr(self.actor))
+        except Exception as failure:
+            error = self._error(failure, f"{name}.__init__")
+        for inner in held:
+            self.client.counts.drop(inner)
+        self.client.post((m.CREATED, id, error))
+        self.client.flush()
+        return error is None
+
+
+def cancelled(id: int, error: BaseException) -> TaskCancelledError:
+    """What the caller gets for a call that was interrupted by `error`, or that cancelled itself."""
+    return TaskCancelledError(id_to_bytes(id).hex()).with_traceback(error.__traceback__)
+
+
+def safe_repr(obj: Any) -> str:
+    """`repr`, or `object`'s if the user's raises."""
+    try:
+        return repr(obj)
+    except Exception:  # the user's __repr__ may raise anything
+        return object.__repr__(obj)
