@@ -32,7 +32,7 @@ Arrows point down: the public API knows `session` alone, `runtime` knows `core`,
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
 
-from minray import exceptions
+from minray import exceptions, experimental, internal, util
 from minray.actor_class import method
 from minray.api import (
     available_resources,
@@ -44,25 +44,60 @@ from minray.api import (
     remote,
     wait,
 )
+from minray.ids import (
+    ActorClassID,
+    ActorID,
+    ClusterID,
+    FunctionID,
+    JobID,
+    NodeID,
+    PlacementGroupID,
+    TaskID,
+    UniqueID,
+    WorkerID,
+)
 from minray.refs import ObjectRef
+from minray.runtime_context import get_runtime_context
 from minray.starting import init, is_initialized, shutdown
 
 __version__ = "0.1.0"
 
+ObjectID = ObjectRef
+#: What `minray.init` makes of a process, in Ray's numbers: a driver, a worker.
+SCRIPT_MODE = 0
+WORKER_MODE = 1
+
 __all__ = [
+    "SCRIPT_MODE",
+    "WORKER_MODE",
+    "ActorClassID",
+    "ActorID",
+    "ClusterID",
+    "FunctionID",
+    "JobID",
+    "NodeID",
+    "ObjectID",
     "ObjectRef",
+    "PlacementGroupID",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
     "__version__",
     "available_resources",
     "cluster_resources",
     "exceptions",
+    "experimental",
     "get",
     "get_actor",
+    "get_runtime_context",
     "init",
+    "internal",
     "is_initialized",
     "kill",
     "method",
     "put",
     "remote",
     "shutdown",
+    "util",
     "wait",
 ]

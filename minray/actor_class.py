@@ -17,7 +17,9 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
-from minray.refs import ObjectRef, id_to_bytes
+from minray.ids import ActorID
+from minray.ids import actor_id as as_actor_id
+from minray.refs import ObjectRef
 from minray.session import Session, current, ensure
 from minray.signature import Remote, Signature
 from minray.wire.pickling import reducers
@@ -147,23 +149,30 @@ class ActorHandle(Generic[T]):
 
         Not `counted`: a handle that was looked up by name, which does not keep the actor alive (as in Ray).
         """
-        self._actor_id = actor_id
+        self._minray_id = actor_id
         self._template = template
         self._session = session
         self._counted = counted
+
+    @property
+    def _actor_id(self) -> ActorID:
+        """The actor's id as Ray shows it, for programs that ask a handle for it."""
+        return as_actor_id(self._minray_id)
+
+    _ray_actor_id = _actor_id
 
     def __getattr__(self, name: str) -> Any:
         # Called once for each method: from then on the ActorMethod is an attribute of this handle.
         own = self.__dict__
         if "_template" not in own or name not in own["_template"].methods:
             raise AttributeError(f"'ActorHandle' object has no attribute '{name}'")
-        own[name] = found = ActorMethod(self._actor_id, self._template, self._session, name, self._counted)
+        own[name] = found = ActorMethod(self._minray_id, self._template, self._session, name, self._counted)
         return found
 
     def __del__(self) -> None:
         try:
             if self._counted:
-                self._session.release(self._actor_id)
+                self._session.release(self._minray_id)
         except Exception:  # see ObjectRef.__del__
             return
 
@@ -171,22 +180,22 @@ class ActorHandle(Generic[T]):
         return sorted(self._template.methods)
 
     def __hash__(self) -> int:
-        return hash(self._actor_id)
+        return hash(self._minray_id)
 
     def __eq__(self, other: object) -> bool:
-        return self._actor_id == other._actor_id if isinstance(other, ActorHandle) else NotImplemented
+        return self._minray_id == other._minray_id if isinstance(other, ActorHandle) else NotImplemented
 
     def __repr__(self) -> str:
-        return f"Actor({self._template.name}, {id_to_bytes(self._actor_id)[:16].hex()})"
+        return f"Actor({self._template.name}, {self._actor_id.hex()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        self._session.pin(self._actor_id)  # see ObjectRef.__reduce__
+        self._session.pin(self._minray_id)  # see ObjectRef.__reduce__
         return _reduce_handle(self, [])
 
     def __copy__(self) -> ActorHandle[T]:
         if self._counted:
-            self._session.retain(self._actor_id)
-        return ActorHandle(self._actor_id, self._template, self._session, self._counted)
+            self._session.retain(self._minray_id)
+        return ActorHandle(self._minray_id, self._template, self._session, self._counted)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ActorHandle[T]:
         return self.__copy__()
@@ -305,13 +314,13 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
 
 def _reduce_handle(handle: ActorHandle[Any], refs: list[int]) -> tuple[Any, ...]:
     """Pickle a handle inside a value, whose references are counted."""
-    refs.append(handle._actor_id)
+    refs.append(handle._minray_id)
     template = handle._template
     if template.packed is None:
         import cloudpickle  # the types in `retry_exceptions` may be of __main__
 
         template.packed = cloudpickle.dumps(template.without_code())
-    return restore_handle, (handle._actor_id, template.key, template.packed)
+    return restore_handle, (handle._minray_id, template.key, template.packed)
 
 
 reducers[ActorHandle] = _reduce_handle

@@ -221,7 +221,7 @@ def kill(actor: ActorHandle[Any] | type[Any], *, no_restart: bool = True) -> Non
         raise ValueError(
             f"minray.kill() only supported for actors. For tasks, try minray.cancel(). Got: {type(actor)}."
         )
-    ensure().kill(actor._actor_id, no_restart)
+    ensure().kill(actor._minray_id, no_restart)
 
 
 # --- The run -----------------------------------------------------------------------------------------------------

@@ -131,6 +131,8 @@ class Client:
     """`minray.session.Session` for the code that runs in one worker."""
 
     closed = False  # a worker does not outlive its run
+    in_worker = True
+    resident: tuple[int, type] | None = None
 
     def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
         self._link = link

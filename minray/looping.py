@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from minray.concurrency import DEFAULT, group_of
+from minray.current_call import current_call
 from minray.running import Calls, ExitActor, cancelled
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -137,6 +138,7 @@ class _Loop:
         begun = perf_counter()
         try:
             function = calls.method(target)
+            current_call.set((id, name, function, target))
             positional, keywords = calls.codec.arguments(args, where, ids, deps)
             del message, args, deps
             if not inspect.iscoroutinefunction(function):

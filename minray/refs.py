@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from minray.ids import THE_JOB, JobID, TaskID, id_to_bytes, task_id
 from minray.session import Session, current
 
 if TYPE_CHECKING:
@@ -17,23 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-# An id in Ray's 28 bytes: the int, then the places of Ray's actor id, job id and index, which minray does not use.
-_SIZE = 28
-_INT_SIZE = 16
-_REST = b"\xff" * 8 + b"\x01\x00\x00\x00"
-
-
-def id_to_bytes(id: int) -> bytes:
-    """An id as Ray's 28 bytes; `bytes_to_id` is the way back."""
-    return id.to_bytes(_INT_SIZE, "big") + _REST
-
-
-def bytes_to_id(data: bytes) -> int:
-    """The id that `id_to_bytes` made `data` from. ValueError: it did not."""
-    if len(data) != _SIZE or data[_INT_SIZE:] != _REST:
-        raise ValueError(f"{data!r} are not the bytes of an ObjectRef: expected what ref.binary() returns.")
-    return int.from_bytes(data[:_INT_SIZE], "big")
 
 
 class ObjectRef(Generic[T_co]):
@@ -76,6 +60,19 @@ class ObjectRef(Generic[T_co]):
     def is_nil(self) -> bool:
         """False: minray makes no refs to nothing."""
         return False
+
+    def task_id(self) -> TaskID:
+        """The task that makes the object: what ``get_runtime_context().get_task_id()`` says inside it."""
+        return task_id(self._id)
+
+    def job_id(self) -> JobID:
+        """The job that made the ref."""
+        return THE_JOB
+
+    @staticmethod
+    def size() -> int:
+        """The length of `binary()`."""
+        return 28
 
     def __reduce__(self) -> tuple[Callable[[int], ObjectRef[Any]], tuple[int]]:
         # Pickled by hand, so nobody knows how many refs will come out of the bytes, or when: the object stays.

@@ -20,8 +20,9 @@ from typing import Any
 
 from minray.client import Client
 from minray.core.value import ERROR, NONE, Value
+from minray.current_call import current_call
 from minray.exceptions import RayTaskError, TaskCancelledError
-from minray.refs import id_to_bytes
+from minray.ids import actor_id, id_to_bytes
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -67,6 +68,7 @@ class Calls:
                 function = self._codes.get(target) or self._load(target)
             else:
                 function = self.method(target)
+            current_call.set((id, name, function, target if op == m.CALL else ""))
             positional, keywords = self.codec.arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
             result = function(*positional, **keywords)
@@ -147,7 +149,9 @@ class Calls:
         self.client.post((m.FAILED, id, wrapped, again, perf_counter() - begun))
 
     def _error(self, error: BaseException, name: str) -> Value:
-        about = {"actor_repr": safe_repr(self.actor), "actor_id": f"{self._actor_id:x}"} if self._actor_id else {}
+        about = (
+            {"actor_repr": safe_repr(self.actor), "actor_id": actor_id(self._actor_id).hex()} if self._actor_id else {}
+        )
         wrapped = RayTaskError.from_exception(name, error, self._pid, **about)
         return (ERROR, pickle.dumps(wrapped), ())
 
@@ -169,6 +173,8 @@ class Calls:
         error: Value | None = None
         try:
             cls = self._load(key)
+            self.client.resident = (id, cls)
+            current_call.set((0, f"{name}.__init__", cls, "__init__"))
             positional, keywords = self.codec.arguments(args, where, ids, deps)
             self.actor = cls(*positional, **keywords)
             if self._label is not None and cls.__repr__ is not object.__repr__:

@@ -19,6 +19,7 @@ from functools import partial
 from time import perf_counter, sleep
 from typing import Any
 
+from minray.about import About
 from minray.backend import PoolConfig, WorkerPool
 from minray.calling import Codec, EncodedCall
 from minray.client import ID_BITS
@@ -29,6 +30,7 @@ from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, Value
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
+from minray.ids import actor_id
 from minray.reading import Reader, Waiting
 from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
@@ -78,6 +80,9 @@ _used = (1, 0)
 class Runtime:
     """`minray.session.Session` in the driver, and the owner of everything in the run."""
 
+    in_worker = False
+    resident: tuple[int, type] | None = None
+
     def __init__(self, pool: WorkerPool, config: PoolConfig, namespace: str | None) -> None:
         self._pool = pool
         self._lock = threading.Lock()
@@ -100,6 +105,7 @@ class Runtime:
         self._reader = Reader(self._receive, pool.wake)
         self._serving = Serving(self._graph, self._outbox, self._namespace)
         self._serving.questions["resources"] = lambda worker, available: self._resources(available)
+        self._serving.questions.update(About(self._graph, self._namespace).questions)
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
         self.nodes = list(pool.open(config))
@@ -335,7 +341,7 @@ class Runtime:
     def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         if self.closed:
             raise ActorDiedError(
-                "The actor lived in an earlier session, which minray.shutdown() has ended.", f"{actor:x}"
+                "The actor lived in an earlier session, which minray.shutdown() has ended.", actor_id(actor).hex()
             )
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         if self._shares:

@@ -24,6 +24,8 @@ class Session(Protocol):
     """Serves the public API in one process (or, in the threads backend, in one worker thread)."""
 
     closed: bool  #: the run has ended: refs and handles of this session are of no use any more
+    in_worker: bool  #: what runs here are tasks, not the driver
+    resident: tuple[int, type] | None  #: the actor that lives here, and its class
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Submit a task; return the id of its first object. Its `num_returns` ids are counted for the caller."""

@@ -264,6 +264,7 @@ class ActorTable:
         actor.created = False
         if charged:
             actor.restarts -= actor.restarts > 0
+            actor.restarted += 1
             for task in again:
                 task.retries -= task.retries > 0
         self._queue_again(actor, again)

@@ -199,6 +199,7 @@ class Actor:
         "name_key",
         "queued",
         "queues",
+        "restarted",
         "restarts",
         "template",
         "worker",
@@ -213,6 +214,7 @@ class Actor:
         self.created = False  # its __init__ has returned, in the present incarnation
         self.death: Value | None = None  # the fault that later calls get
         self.restarts = template.max_restarts  # left; -1 is "for ever"
+        self.restarted = 0  # how often it was
         self.in_scope = True  # somebody has a handle
         self.queues: dict[int, deque[Task]] = {}
         self.queued = 0

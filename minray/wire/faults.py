@@ -14,6 +14,7 @@ from minray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from minray.ids import actor_id, id_to_bytes
 
 
 def to_exception(name: str, details: tuple[Any, ...], decode: Callable[[Value], Any]) -> BaseException:
@@ -26,7 +27,7 @@ def _worker_crashed(_: Any, task: str, cause: str) -> BaseException:
 
 
 def _object_lost(_: Any, id: int) -> BaseException:
-    return ObjectLostError(f"{id:x}")
+    return ObjectLostError(id_to_bytes(id).hex())
 
 
 def _actor_died(
@@ -34,14 +35,15 @@ def _actor_died(
 ) -> BaseException:
     if error is not None:
         inner = decode(error)
-        return ActorDiedError(inner if isinstance(inner, RayTaskError) else f"{cause}: {inner}", f"{id:x}")
+        return ActorDiedError(inner if isinstance(inner, RayTaskError) else f"{cause}: {inner}", actor_id(id).hex())
     return ActorDiedError(
-        f"\tclass_name: {actor}\n\tactor_id: {id:x}\nThe actor is dead because {cause.rstrip('.')}.", f"{id:x}"
+        f"\tclass_name: {actor}\n\tactor_id: {actor_id(id).hex()}\nThe actor is dead because {cause.rstrip('.')}.",
+        actor_id(id).hex(),
     )
 
 
 def _actor_unavailable(_: Any, actor: str, id: int, cause: str) -> BaseException:
-    return ActorUnavailableError(f"{actor} is being restarted because {cause}", f"{id:x}")
+    return ActorUnavailableError(f"{actor} is being restarted because {cause}", actor_id(id).hex())
 
 
 def _dependency_failed(decode: Callable[[Value], Any], tasks: tuple[str, ...], value: Value) -> BaseException:

@@ -18,6 +18,9 @@ from minray.session import set_driver
 class FakeSession:
     """Keeps what it is asked for in public attributes, so that tests can look at it."""
 
+    in_worker = False
+    resident: tuple[int, type] | None = None
+
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
         self.counts: Counter[int] = Counter()

@@ -252,7 +252,7 @@ def test_kill_takes_handles_only(session: Any) -> None:
     counter = RemoteCounter.remote()
     ray.kill(counter)
     ray.kill(counter, no_restart=False)
-    assert session.killed == [(counter._actor_id, True), (counter._actor_id, False)]
+    assert session.killed == [(counter._minray_id, True), (counter._minray_id, False)]
 
     others: list[Any] = [3, None, counter.add.remote()]
     for wrong in others:
@@ -262,7 +262,7 @@ def test_kill_takes_handles_only(session: Any) -> None:
 
 def test_a_handle_is_counted_and_given_back_at_once_when_it_is_dropped(session: Any) -> None:
     counter = RemoteCounter.remote()
-    id = counter._actor_id
+    id = counter._minray_id
     counter.add.remote()
     counter.add.remote()
     gc.disable()
@@ -287,7 +287,7 @@ def test_handles_compare_by_actor_and_can_be_copied(session: Any) -> None:
     assert first != 3
     assert {first: 1}[copy.copy(first)] == 1
     assert copy.deepcopy([first]) == [first]
-    assert session.counts[first._actor_id] == 1
+    assert session.counts[first._minray_id] == 1
     assert repr(first).startswith("Actor(Counter, ")
 
 
@@ -298,7 +298,7 @@ def test_handles_and_methods_can_be_pickled(session: Any) -> None:
     method = pickle.loads(pickle.dumps(counter.add))
 
     assert handle == counter
-    assert session.pinned == [counter._actor_id] * 2
+    assert session.pinned == [counter._minray_id] * 2
     assert ray.get(method.remote(2)) == 2
     assert ray.get(handle.add.remote(2)) == 4
 

@@ -1,0 +1,1 @@
+"""What Ray calls experimental. `internal_kv`: keys and values that a run shares."""

@@ -1,0 +1,1 @@
+"""Here because programs import it: Ray 2.60 has nothing in its `ray.internal` either (`free` is gone)."""

@@ -1,0 +1,82 @@
+"""The classes of ids: their lengths, their forms, what is nil."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+SIZES = {
+    "JobID": 4,
+    "ActorID": 16,
+    "PlacementGroupID": 18,
+    "TaskID": 24,
+    "NodeID": 28,
+    "WorkerID": 28,
+    "FunctionID": 28,
+    "ActorClassID": 28,
+    "ClusterID": 28,
+    "UniqueID": 28,
+}
+
+
+@pytest.fixture(params=SIZES)
+def kind(request: Any, ray: Any) -> Any:
+    return getattr(ray, request.param)
+
+
+def test_an_id_is_made_of_bytes(kind: Any) -> None:
+    size = SIZES[kind.__name__]
+    data = bytes(range(size))
+    id = kind(data)
+    assert kind.size() == size
+    assert id.binary() == data
+    assert id.hex() == data.hex()
+    assert repr(id) == str(id) == f"{kind.__name__}({data.hex()})"
+    assert kind.from_binary(data) == id
+    assert hash(kind.from_binary(data)) == hash(id)
+    assert not id.is_nil()
+
+
+def test_an_id_is_pickled(kind: Any) -> None:
+    id = kind(bytes(SIZES[kind.__name__]))
+    assert pickle.loads(pickle.dumps(id)) == id
+
+
+def test_an_id_goes_to_a_task_and_back(ray: Any) -> None:
+    id = ray.NodeID.from_random()
+    assert ray.get(ray.remote(lambda it: [it]).remote(id)) == [id]
+
+
+def test_the_nil_id_is_all_ones(kind: Any) -> None:
+    assert kind.nil().is_nil()
+    assert kind.nil().binary() == b"\xff" * SIZES[kind.__name__]
+
+
+def test_anything_but_the_right_number_of_bytes_is_refused(kind: Any) -> None:
+    with pytest.raises(ValueError, match="ID string needs to have length"):
+        kind(b"x")
+    with pytest.raises(TypeError, match="expected bytes"):
+        kind("x")
+
+
+@pytest.mark.parametrize("name", ["NodeID", "WorkerID", "ActorID", "PlacementGroupID", "FunctionID"])
+def test_random_ids_differ(ray: Any, name: str) -> None:
+    kind = getattr(ray, name)
+    assert kind.from_random() != kind.from_random()
+    assert kind.from_hex(kind.from_random().hex()).size() == SIZES[name]
+
+
+def test_a_jobs_id_is_a_number(ray: Any) -> None:
+    assert ray.JobID.from_int(5).int() == 5
+    assert ray.JobID.from_int(5).hex() == "05000000"
+
+
+def test_ids_of_different_kinds_are_not_equal(ray: Any) -> None:
+    assert ray.NodeID(bytes(28)) != ray.WorkerID(bytes(28))
+    assert ray.NodeID(bytes(28)) != "x"
+
+
+def test_an_object_ref_is_an_object_id(ray: Any) -> None:
+    assert isinstance(ray.put(1), ray.ObjectID)
