@@ -8,7 +8,8 @@ The files, in the order in which to read them:
 `remote_function`, `actor_class`: what `remote` makes of a function and of a class; the way from ``.remote(...)`` to a
 session. `options` says what may be chosen for them and what becomes of it, `signature` checks the arguments of a call.
 
-`refs`: `ObjectRef`, a future value and a counted reference to it. `exceptions`: every error, and how one that was
+`refs`: `ObjectRef`, a future value and a counted reference to it. `generators`: refs to what a generator yields, as it
+comes; `yielding` is the producer's side of that. `exceptions`: every error, and how one that was
 raised in another process arrives as an instance of its own type (`causes` does the copying).
 
 `session`: what all of the above ask of whoever serves them; the one interface between the public API and the rest.
@@ -44,6 +45,7 @@ from minray.api import (
     remote,
     wait,
 )
+from minray.generators import ObjectRefGenerator
 from minray.ids import (
     ActorClassID,
     ActorID,
@@ -78,6 +80,7 @@ __all__ = [
     "NodeID",
     "ObjectID",
     "ObjectRef",
+    "ObjectRefGenerator",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",

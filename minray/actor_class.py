@@ -17,9 +17,11 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.generators import ObjectRefGenerator
 from minray.ids import ActorID
 from minray.ids import actor_id as as_actor_id
 from minray.refs import ObjectRef
+from minray.returns import keeps_group_size, number_of_returns
 from minray.session import Session, current, ensure
 from minray.signature import Remote, Signature
 from minray.wire.pickling import reducers
@@ -108,10 +110,15 @@ def method(*args: Any, **options: Any) -> Any:
     _options.check_method(options)
 
     def annotate(function: Any) -> Any:
+        number_of_returns(options.get("num_returns"), _is_generator(function), function.__name__)
         setattr(function, _OPTIONS_OF_METHOD, options)
         return function
 
     return annotate
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _methods_of(cls: type) -> dict[str, dict[str, Any]]:
@@ -122,13 +129,10 @@ def _methods_of(cls: type) -> dict[str, dict[str, Any]]:
             continue  # what object and C types define
         bound = inspect.ismethod(member) or isinstance(inspect.getattr_static(cls, name), staticmethod)
         chosen = {**getattr(member, _OPTIONS_OF_METHOD, {})}
-        generator = inspect.isgeneratorfunction(member) or inspect.isasyncgenfunction(member)
-        if generator:
+        if _is_generator(member):
             chosen["kind"] = "generator"
         elif inspect.iscoroutinefunction(member):
             chosen["kind"] = "async"
-        if not generator or isinstance(chosen.get("num_returns"), int):
-            chosen["num_returns"] = _options.number_of_returns(chosen.get("num_returns"), generator, name)
         found[name] = {**chosen, "signature": Signature.of(member, skip_first=not bound)}
     return found
 
@@ -379,7 +383,8 @@ class ActorMethod(Remote[P, Out]):
         self._call: MethodTemplate | None = None
 
     def _remote(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Queue a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None.
+        """Queue a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None, and of a
+        generator method an `ObjectRefGenerator`.
 
         Calls of one caller run in the order in which they were made. Raises TypeError if the arguments do not fit the
         method, or cannot be pickled.
@@ -396,7 +401,8 @@ class ActorMethod(Remote[P, Out]):
         first = session.call(self._actor_id, call, args, kwargs)
         count = call.num_returns
         if count == 1:
-            return ObjectRef(first, session)
+            ref: ObjectRef[Any] = ObjectRef(first, session)
+            return ref if call.stream is None else ObjectRefGenerator(ref, session)
         return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
@@ -412,9 +418,10 @@ class ActorMethod(Remote[P, Out]):
             if option != "name" and option not in _options.METHOD_OPTIONS:
                 raise TypeError(f"ActorMethod.options() got an unexpected keyword argument '{option}'")
         _options.check_method(options)
+        keeps_group_size(self._options, options)
         chosen = {name: value for name, value in options.items() if value is not None}
         merged = {**self._options, **chosen}
-        _options.number_of_returns(merged.get("num_returns"), merged.get("kind") == "generator", self._name)
+        number_of_returns(merged.get("num_returns"), merged.get("kind") == "generator", self._name)
         return ActorMethod(self._actor_id, self._template, self._session, self._name, self._counted, merged)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ from typing_extensions import ParamSpec, Unpack
 
 from minray import options as _options
 from minray.actor_class import ActorClass, ActorHandle, check_namespace, find_actor
+from minray.generators import ObjectRefGenerator
 from minray.refs import ObjectRef, id_of
 from minray.remote_function import RemoteFunction
 from minray.session import ensure
@@ -23,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Ref = TypeVar("Ref", bound=ObjectRef[Any])
+Ref = TypeVar("Ref", bound="ObjectRef[Any] | ObjectRefGenerator[Any]")
 
 # --- Remote functions and classes --------------------------------------------------------------------------------
 
@@ -125,6 +126,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         timeout = None
     if isinstance(object_refs, ObjectRef):
         return ensure().get([id_of(object_refs)], timeout)[0]
+    if isinstance(object_refs, ObjectRefGenerator):
+        return object_refs  # as in Ray: what stands for many values has none of its own
     if not isinstance(object_refs, list):
         raise ValueError(
             f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or "
@@ -160,7 +163,8 @@ def wait(
     promised.
 
     Args:
-        ray_waitables: A list of `ObjectRef`, none of them twice.
+        ray_waitables: A list of `ObjectRef`, none of them twice. An `ObjectRefGenerator` in it is ready if its `next`
+            would not wait.
         num_returns: How many to wait for, from 1 to the length of the list.
         timeout: None means: for ever. 0 only looks.
         fetch_local: Accepted for Ray's sake; values are fetched by `get`.
@@ -170,16 +174,21 @@ def wait(
     """
     given: Any = ray_waitables
     if not isinstance(given, list):
-        got = f"a single ObjectRef {given}" if isinstance(given, ObjectRef) else str(type(given))
-        raise TypeError(f"wait() expected a list of ObjectRef, got {got}. Write wait([ref]) for one ref.")
+        single = isinstance(given, (ObjectRef, ObjectRefGenerator))
+        got = f"a single {type(given).__name__} {given}" if single else str(type(given))
+        raise TypeError(
+            f"wait() expected a list of ObjectRef or ObjectRefGenerator, got {got}. Write wait([ref]) for one ref."
+        )
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
     for ref in given:
-        if not isinstance(ref, ObjectRef):
-            raise TypeError(f"wait() expected a list of ObjectRef, got a list containing {type(ref)}")
+        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+            raise TypeError(
+                f"wait() expected a list of ObjectRef or ObjectRefGenerator, got a list containing {type(ref)}"
+            )
     if not ray_waitables:
         return [], []
-    ids = [id_of(ref) for ref in ray_waitables]
+    ids = [id_of(ref) if isinstance(ref, ObjectRef) else ref._peek() for ref in ray_waitables]
     if len(set(ids)) != len(ids):
         raise ValueError(
             "Wait requires a list of unique ray_waitables. Remove the duplicates: list(dict.fromkeys(refs))."
@@ -194,8 +203,8 @@ def wait(
     ready = ensure().wait(ids, int(num_returns), timeout)
     first: list[Ref] = []
     others: list[Ref] = []
-    for ref in ray_waitables:
-        (first if ref._id in ready and len(first) < num_returns else others).append(ref)
+    for ref, id in zip(ray_waitables, ids):
+        (first if id in ready and len(first) < num_returns else others).append(ref)
     return first, others
 
 

@@ -251,7 +251,7 @@ class Client:
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
-        first = self._new_ids(template.num_returns)
+        first = self._new_ids(template.counted)
         self._send((m.SUBMIT, first, template.key, *call))
         self._let_go(call[1], call[2])
         return first
@@ -267,7 +267,7 @@ class Client:
     def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
-        first = self._new_ids(template.num_returns)
+        first = self._new_ids(template.counted)
         self._send((m.SUBMIT_CALL, first, actor, template.key, *call))
         self._let_go(call[1], call[2])
         return first
@@ -290,7 +290,10 @@ class Client:
             self.counts.drop(deps[0])
 
     def put(self, value: Any) -> int:
-        encoded = self.codec.value(value, "the put value")
+        return self.put_value(self.codec.value(value, "the put value"))
+
+    def put_value(self, encoded: Value) -> int:
+        """Store what is encoded already; return its id, counted once for the caller."""
         id = self._new_ids(1)
         self._send((m.PUT, id, encoded))
         if encoded[0] == STORED:
@@ -309,6 +312,17 @@ class Client:
         reply, _ = self._request(m.WAIT, tuple(ids), num_returns, block, timeout=timeout if block else None)
         return set(reply[3])
 
+    def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        reply, _ = self._request(m.NEXT, stream, timeout=timeout)
+        ids: tuple[int, ...] | None = reply[3]
+        for id in ids or ():
+            self.counts.receive(id)
+        return ids
+
+    def peek(self, stream: int) -> int:
+        id: int = self.ask("peek", stream)
+        return id
+
     def kill(self, actor: int, no_restart: bool) -> None:
         self._send((m.KILL, actor, no_restart))
 
@@ -318,6 +332,19 @@ class Client:
         return id, pickle.loads(template)
 
     def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+        self.retain(id)
+
+        def fetched(reply: Message) -> None:
+            callback(_Fetched(self, reply))
+            self.release(id)
+
+        self._notice(fetched, m.FETCH, (id,))
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        self._notice(lambda _: callback(), m.READY, id)
+
+    def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
+        """Ask, and call back with the answer on the thread that reads it."""
         with self._ids_lock:
             self._next_request += 1
             number = self._next_request
@@ -325,14 +352,13 @@ class Client:
             hearing = None
             if not self.always_read and self._hearing is None:
                 hearing = self._hearing = Waiting()
-        self._requests[number] = _Notice(partial(self._fetched, id, callback))
-        self.retain(id)
-        self._send((m.FETCH, number, (id,)))
+        self._requests[number] = _Notice(partial(self._noticed, callback))
+        self._send((op, number, *rest))
         if hearing is not None:  # the reader of this process may be busy running a call
             threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
 
-    def _fetched(self, id: int, callback: Callable[[Callable[[], Any]], None], reply: Message) -> None:
-        """An object has come that no thread waits for. The thread that reads."""
+    def _noticed(self, callback: Callable[[Message], None], reply: Message) -> None:
+        """An answer has come that no thread waits for. The thread that reads."""
         with self._ids_lock:
             self._pending -= 1
             hearing = None
@@ -340,8 +366,7 @@ class Client:
                 hearing, self._hearing = self._hearing, None
         if hearing is not None:
             hearing.finish()
-        callback(_Fetched(self, reply))
-        self.release(id)
+        callback(reply)
 
     def code(self, target: Any, name: str) -> Code:
         from minray.code import make_code

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from time import perf_counter
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from minray.concurrency import DEFAULT, group_of
@@ -132,7 +133,7 @@ class _Loop:
 
     async def _answer(self, message: Message) -> None:
         """As `Calls.run`, but a coroutine function is awaited."""
-        _op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
+        _op, id, target, args, where, ids, deps, num_returns, name, retry, extra = message
         calls = self._calls
         held = calls.hold(args, ids, deps)
         begun = perf_counter()
@@ -144,6 +145,14 @@ class _Loop:
             if not inspect.iscoroutinefunction(function):
                 function = _as_coroutine(function)
             result = await function(*positional, **keywords)
+            if extra is not None and "yields" in extra:
+                if extra["yields"]["stream"] is None:
+                    result = calls.dynamic(result, name, retry)
+                else:
+                    await calls.producers.stream_async(id, result, extra["yields"], name)
+                    result = None
+            elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
+                result = calls.drawn(iter(result), num_returns, name, retry)  # type: ignore[arg-type]
             values = calls.results(result, num_returns, name)
             calls.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords

@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
+from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
 
 Options = Mapping[str, Any]
@@ -185,6 +186,15 @@ def _positive(name: str, value: int | None) -> str | None:
     )
 
 
+def _backpressure(name: str, value: int | None) -> str | None:
+    if value != 0:
+        return None
+    return (
+        f"{name}=0 is not allowed. Use a value > 0: with 1, an item is computed whenever `next` is called, as in a "
+        "Python generator. Use -1 to disable this feature."
+    )
+
+
 def _cap(name: str, value: int | None) -> str | None:
     if value is None or value > 0 or value == -1:
         return None
@@ -224,7 +234,7 @@ TASK_OPTIONS: dict[str, Option] = {
     "num_returns": Option((int, str, _NoneType), _num_returns),
     "object_store_memory": Option((int, _NoneType), _no_object_store_memory),
     "retry_exceptions": Option((bool, list, tuple), _retry_exceptions),
-    "_generator_backpressure_num_objects": Option((int, _NoneType), _cap),
+    "_generator_backpressure_num_objects": Option((int, _NoneType), _backpressure),
     "_num_objects_per_yield": Option((int, _NoneType), _positive),
 }
 
@@ -249,7 +259,7 @@ METHOD_OPTIONS: dict[str, Option] = {
     "concurrency_group": _TEXT,
     "max_task_retries": Option((int, _NoneType), _count_or_forever),
     "retry_exceptions": Option((bool, list, tuple, _NoneType), lambda n, v: v and _retry_exceptions(n, v)),
-    "_generator_backpressure_num_objects": Option((int, _NoneType), _cap),
+    "_generator_backpressure_num_objects": Option((int, _NoneType), _backpressure),
     "_num_objects_per_yield": Option((int, _NoneType), _positive),
     "enable_task_events": _FLAG,
     "tensor_transport": _TEXT,
@@ -257,9 +267,6 @@ METHOD_OPTIONS: dict[str, Option] = {
 
 #: Options that a later version carries out, each with the values that need nothing of it.
 PLANNED: dict[str, tuple[Any, ...]] = {
-    "_actor_generator_backpressure_num_objects": (None, -1),
-    "_generator_backpressure_num_objects": (None, -1),
-    "_num_objects_per_yield": (None, 1),
     "accelerator_type": (None,),
     "concurrency_group": (None,),
     "concurrency_groups": (None, {}, []),
@@ -302,6 +309,7 @@ def check_task(options: Options, in_options: bool = False) -> None:
     if in_options and "max_calls" in options:
         raise ValueError("Setting 'max_calls' is not supported in '.options()'. Set it in '@remote(max_calls=...)'.")
     check(options, TASK_OPTIONS, "remote functions")
+    warn_of_dynamic(options)
 
 
 def check_actor(options: Options) -> None:
@@ -316,21 +324,7 @@ def check_actor(options: Options) -> None:
 def check_method(options: Options) -> None:
     """Check what `@method(...)` or `handle.method.options(...)` was given; `name` is only for the latter."""
     check(options, {**METHOD_OPTIONS, "name": _TEXT}, "actor methods")
-
-
-def number_of_returns(num_returns: Any, generator: bool, name: str) -> int:
-    """How many objects a call makes, from its option and from what kind of function it calls."""
-    if isinstance(num_returns, str) and not generator:
-        raise ValueError(
-            f"num_returns={num_returns!r} can only be used with generator functions (functions that use 'yield'), "
-            f"which {name}() is not."
-        )
-    if isinstance(num_returns, str) or (num_returns is None and generator):
-        raise NotImplementedError(
-            f"minray does not run {name}() as a generator yet. Return a list, or say how many objects it yields: "
-            "num_returns=<a number>."
-        )
-    return 1 if num_returns is None else num_returns
+    warn_of_dynamic(options)
 
 
 def demand(options: Options, default_cpus: float) -> Demand:
@@ -353,14 +347,17 @@ def task_template(session: Session, code: Code, name: str, options: Options, num
     needs = demand(options, default_cpus=1)
     max_retries = 3 if max_retries is None else max_retries
     name = options.get("name") or name
+    num_returns, stream, extra = yields(num_returns, options)
     return TaskTemplate(
-        key=_key(code.key, name, num_returns, needs, max_retries, retried),
+        key=_key(code.key, name, num_returns, needs, max_retries, retried, extra),
         code=code,
         name=name,
         num_returns=num_returns,
         demand=needs,
         max_retries=max_retries,
         retry_exceptions=retry_exceptions,
+        stream=stream,
+        extra=extra,
     )
 
 
@@ -371,13 +368,16 @@ def method_template(session: Session, actor: ActorTemplate, method: str, options
     retries = options.get("max_task_retries")
     retries = actor.max_task_retries if retries is None else retries
     retry_exceptions, retried = _retried(session, name, options)
+    num_returns, stream, extra = yields(num_returns, options)
     return MethodTemplate(
-        key=_key(name, method, num_returns, retries, retried),
+        key=_key(name, method, num_returns, retries, retried, extra),
         method=method,
         name=name,
         num_returns=num_returns,
         max_retries=retries,
         retry_exceptions=retry_exceptions,
+        stream=stream,
+        extra=extra,
     )
 
 
@@ -422,10 +422,17 @@ def actor_template(
         "lifetime": options.get("lifetime"),
         "in_order": not (several if any_order is None else any_order),
         "extra": {"async": is_async, "limits": {"": max_concurrency}} if several else None,
+        "max_unread": _limit(options.get("_actor_generator_backpressure_num_objects")),
     }
+    if chosen["max_unread"] is not None:
+        chosen["extra"] = {**(chosen["extra"] or {}), "max_unread": chosen["max_unread"]}
     return ActorTemplate(
         key=_key(code.key, name, needs, *chosen.values()), code=code, name=name, methods=methods, demand=needs, **chosen
     )
+
+
+def _limit(value: int | None) -> int | None:
+    return None if value is None or value < 0 else value
 
 
 def _key(*parts: Any) -> bytes:

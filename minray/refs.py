@@ -57,8 +57,13 @@ class ObjectRef(Generic[T_co]):
         """The object's id as 56 hexadecimal digits."""
         return self.binary().hex()
 
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """A ref to nothing: what `ObjectRefGenerator._next_sync` gives after a time-out."""
+        return _NilRef()
+
     def is_nil(self) -> bool:
-        """False: minray makes no refs to nothing."""
+        """Whether it refers to nothing."""
         return False
 
     def task_id(self) -> TaskID:
@@ -142,8 +147,34 @@ class ObjectRef(Generic[T_co]):
             set_result(value)
 
 
+class _NilRef(ObjectRef[Any]):
+    """The ref to nothing. Nobody counts it."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._id = -1
+
+    def __del__(self) -> None:
+        """Nothing to give back."""
+
+    def binary(self) -> bytes:
+        return b"\xff" * 28
+
+    def is_nil(self) -> bool:
+        return True
+
+    def __reduce__(self) -> Any:
+        return _NilRef, ()
+
+    def __copy__(self) -> ObjectRef[Any]:
+        return self
+
+
 def id_of(ref: ObjectRef[Any]) -> int:
-    """The id of a ref that is about to be used. ValueError: its run has ended."""
+    """The id of a ref that is about to be used. ValueError: its run has ended, or it refers to nothing."""
+    if ref._id < 0:
+        raise ValueError(f"{ref!r} refers to no object: nothing can be waited for or got.")
     if ref._session.closed:
         raise ValueError(
             f"{ref!r} was made in an earlier session, which minray.shutdown() has ended, and its object with it. "

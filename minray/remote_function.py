@@ -15,7 +15,9 @@ from typing_extensions import ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.generators import ObjectRefGenerator
 from minray.refs import ObjectRef
+from minray.returns import DYNAMIC, keeps_group_size, number_of_returns
 from minray.session import Session, current, ensure
 from minray.signature import Remote, Signature
 
@@ -47,7 +49,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             self.__dict__[attribute] = getattr(function, attribute)
         generator = bool(function.__code__.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR))
-        self._num_returns = _options.number_of_returns(self._options.get("num_returns"), generator, self.__name__)
+        self._num_returns = number_of_returns(self._options.get("num_returns"), generator, self.__name__)
         self._templates: WeakKeyDictionary[Session, TaskTemplate] = WeakKeyDictionary()
         #: The session, template and signature of the last call: nearly always those of the next one too.
         self._last: tuple[Session | None, Any, Any] = (None, None, None)
@@ -58,7 +60,8 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         return self._function
 
     def _remote(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Submit a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None.
+        """Submit a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None, and of
+        a generator function an `ObjectRefGenerator`.
 
         An `ObjectRef` given as an argument stands for its value; one inside a list or dict arrives as a ref.
         Raises TypeError if the arguments do not fit the function, or cannot be pickled.
@@ -74,6 +77,9 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         count = self._num_returns
         if count == 1:
             return ObjectRef(first, session)
+        if count < 0:
+            ref: ObjectRef[Any] = ObjectRef(first, session)
+            return ref if count == DYNAMIC else ObjectRefGenerator(ref, session)
         return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
@@ -108,6 +114,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
     def options(self, **options: Any) -> Any:
         """The same function with other options; the original keeps its own."""
         _options.check_task(options, in_options=True)
+        keeps_group_size(self._options, options)
         return RemoteFunction(self._function, {**self._options, **options})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

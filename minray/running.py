@@ -13,7 +13,6 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from itertools import islice
 from time import perf_counter
 from types import GeneratorType
 from typing import Any
@@ -25,6 +24,7 @@ from minray.exceptions import RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
 from minray.wire import messages as m
 from minray.wire.messages import Message
+from minray.yielding import Missing, Producers, draw, dynamic
 
 
 class ExitActor(BaseException):
@@ -47,6 +47,7 @@ class Calls:
         self._codes: dict[bytes, Any] = {}
         self._blobs: dict[bytes, bytes] = {}
         self._loading = threading.Lock()
+        self.producers = Producers(client)
         self.actor: Any = None
         self._actor_id = 0
 
@@ -58,7 +59,7 @@ class Calls:
 
     def run(self, message: Message) -> None:
         """Run a call to its end on this thread, and answer. ExitActor: it ended the actor. SystemExit: the process."""
-        op, id, target, args, where, ids, deps, num_returns, name, retry, _extra = message
+        op, id, target, args, where, ids, deps, num_returns, name, retry, extra = message
         if self._label is not None and op == m.RUN:
             self._label(name)
         held = self.hold(args, ids, deps)
@@ -72,6 +73,10 @@ class Calls:
             positional, keywords = self.codec.arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
             result = function(*positional, **keywords)
+            if extra is not None and "yields" in extra:
+                result = self._yielded(id, result, extra["yields"], name, retry)
+            elif type(result) is GeneratorType:
+                result = self.drawn(result, num_returns, name, retry)
             values = self.results(result, num_returns, name)
             # Posted before the result goes: it must reach the owner before the references in it are given back.
             self.client.post((m.DONE, id, values, perf_counter() - begun))
@@ -121,13 +126,6 @@ class Calls:
 
     def results(self, result: Any, num_returns: int, name: str) -> tuple[Value, ...]:
         """What was returned, as one value for each of the call's objects. ValueError: it is not as many."""
-        if type(result) is GeneratorType:
-            # As many as were declared are taken; a surplus is never computed (as in Ray).
-            result = list(islice(result, num_returns))
-            if num_returns == 1:
-                if not result:
-                    raise ValueError(f"Task returned 0 objects, but num_returns=1: {name} has to yield a value.")
-                (result,) = result
         if num_returns == 1:
             if result is None:
                 return (NONE,)
@@ -139,7 +137,35 @@ class Calls:
                 f"Task returned {len(result)} objects, but num_returns={num_returns}: every call of {name} has to "
                 "return as many."
             )
-        return tuple([self.codec.value(one, f"return value {i} of {name}") for i, one in enumerate(result)])
+        return tuple(
+            [
+                self._error(one.error, name)
+                if type(one) is Missing
+                else self.codec.value(one, f"return value {i} of {name}")
+                for i, one in enumerate(result)
+            ]
+        )
+
+    def drawn(self, items: Any, num_returns: int, name: str, retry: Any) -> Any:
+        """What a generator returns that says how many items it yields."""
+        return draw(items, num_returns, name, lambda error: self._retries(error, retry))
+
+    def _yielded(self, id: int, items: Any, how: dict[str, Any], name: str, retry: Any) -> Any:
+        """Send on what a generator yields; returns what the call itself returns."""
+        if how["stream"] is not None:
+            self.producers.stream(id, items, how, name)
+            return None
+        return self.dynamic(items, name, retry)
+
+    def dynamic(self, items: Any, name: str, retry: Any) -> Any:
+        """What a call with ``num_returns="dynamic"`` returns."""
+
+        def fail(error: BaseException) -> Value:
+            if self._retries(error, retry):
+                raise error
+            return self._error(error, name)
+
+        return dynamic(self.client, items, name, fail)
 
     def failed(self, id: int, error: BaseException, name: str, retry: Any, begun: float) -> None:
         """Answer that the call raised."""

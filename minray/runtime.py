@@ -26,6 +26,7 @@ from minray.client import ID_BITS
 from minray.code import make_code
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
+from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, Value
@@ -73,8 +74,8 @@ def start(
     return Runtime(backend(), config, namespace)
 
 
-#: The first id and the last worker's number for the next run.
-_used = (1, 0)
+#: The first id, the last worker's number and the first id of a stream's item for the next run.
+_used = (1, 0, FIRST_ITEM)
 
 
 class Runtime:
@@ -93,7 +94,8 @@ class Runtime:
         self._released: deque[int] = deque()
         self._releasing = False  # references were dropped since the service thread last looked
         self._idle = False  # it sleeps until something comes, and has to be told of the next one
-        self._next_id, self._graph.scheduler.last_worker = _used  # an id names one thing in the life of a process
+        # An id names one thing in the life of a process.
+        self._next_id, self._graph.scheduler.last_worker, self._graph.streams.next_id = _used
         self._backlog = 0
         self._known: dict[int, set[bytes]] = {}  # code that each worker has
         self._codes: dict[bytes, Code] = {}
@@ -143,6 +145,8 @@ class Runtime:
                     worker = decision[1]
                     # In get the worker reads its channel; running a call it does not, and has to be interrupted.
                     outbox.append((worker.id, (m.RECALL,)) if worker.blocked else (worker.id, "interrupt"))
+                elif op == "taken":
+                    outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
                     outbox.append((decision[1].id, (m.STOP,)))
                 else:  # start, kill
@@ -327,7 +331,7 @@ class Runtime:
             self._hear_of(call[2])
         with self._lock:
             id = self._next_id
-            self._next_id = id + (template.num_returns or 1)
+            self._next_id = id + (template.counted or 1)
             graph.submitted(id, template, Call(*call))
             self._let_go(call)
             if graph.out or self._released:
@@ -348,7 +352,7 @@ class Runtime:
             self._hear_of((actor, *call[2]))
         with self._lock:
             id = self._next_id
-            self._next_id = id + (template.num_returns or 1)
+            self._next_id = id + (template.counted or 1)
             self._graph.actors.called(id, actor, template, Call(*call), None)
             self._let_go(call)
             self._event()
@@ -494,6 +498,25 @@ class Runtime:
             self._check_open()
         return set(ready)
 
+    def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        streams = self._graph.streams
+        while True:
+            with self._lock:
+                found = streams.take(stream)
+                expected = streams.peek(stream) if found == [] else 0
+                if self._graph.out or self._released:
+                    self._event()
+            if self._outbox:
+                self._deliver()
+            if not expected:
+                return found
+            if not self.wait([expected], 1, timeout):
+                return ()
+
+    def peek(self, stream: int) -> int:
+        with self._lock:
+            return self._graph.streams.peek(stream)
+
     def _check_open(self) -> None:
         if self.closed:
             if self._exiting:  # in a daemon thread, about whose end nobody wants to read
@@ -503,14 +526,16 @@ class Runtime:
             )
 
     def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
-        fetched = partial(callback, partial(self.get, [id], None))
+        self.when_ready(id, partial(callback, partial(self.get, [id], None)))
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
         with self._lock:
             # Asked now: from here on whoever reads may finish it, and calls back.
-            ready = self._graph.watched([id], 1, fetched).done
+            ready = self._graph.watched([id], 1, callback).done
             self._event()
         self._deliver()
         if ready:
-            fetched()
+            callback()
 
     def retain(self, id: int) -> None:
         with self._lock:
@@ -555,7 +580,7 @@ class Runtime:
             return
         self._exiting = exiting
         self.closed = True
-        _used = (self._next_id, self._graph.scheduler.last_worker)
+        _used = (self._next_id, self._graph.scheduler.last_worker, self._graph.streams.next_id)
         self._reader.close()
         self._pool.close()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.

@@ -18,16 +18,21 @@ from minray.wire import messages as m
 from minray.wire.messages import Message
 
 
+#: Requests that no call waits for: their workers go on meanwhile.
+_UNHEEDED = (m.FETCH, m.READY)
+
+
 class Request:
-    """A worker's GET, FETCH or WAIT that is not answered yet."""
+    """A worker's GET, FETCH, WAIT, READY or NEXT (of `stream`) that is not answered yet."""
 
-    __slots__ = ("ids", "number", "op", "worker")
+    __slots__ = ("ids", "number", "op", "stream", "worker")
 
-    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...]) -> None:
+    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...], stream: int = 0) -> None:
         self.worker = worker
         self.op = op
         self.number = number
         self.ids = ids
+        self.stream = stream
 
 
 class Serving:
@@ -43,7 +48,7 @@ class Serving:
         self._namespace = namespace
         self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
         self._requests: dict[tuple[int, int], Watch] = {}
-        self.questions: dict[str, Callable[..., Any]] = {}
+        self.questions: dict[str, Callable[..., Any]] = {"peek": lambda _, stream: graph.streams.peek(stream)}
         self.handlers: dict[int, Callable[[Worker, Message], None]] = {
             m.HELLO: lambda worker, _: graph.worker_up(worker),
             m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
@@ -51,6 +56,8 @@ class Serving:
             m.CREATED: lambda worker, msg: graph.actors.creation_finished(worker, msg[2]),
             m.EXIT: lambda worker, _: graph.actors.exited(worker),
             m.RETURNED: lambda worker, msg: graph.returned(worker, msg[1]),
+            m.YIELD: lambda worker, msg: graph.streams.yielded(worker, msg[1], msg[2], msg[3]),
+            m.NEXT: self._on_next,
             m.TEMPLATE: self._on_template,
             m.SUBMIT: self._on_submit,
             m.SUBMIT_ACTOR: self._on_submit_actor,
@@ -59,6 +66,7 @@ class Serving:
             m.GET: self._on_get,
             m.WAIT: self._on_wait,
             m.FETCH: self._on_get,
+            m.READY: self._on_ready,
             m.FORGET: self._on_forget,
             m.RELEASE: self._on_release,
             m.PIN: lambda worker, msg: graph.objects.retain(msg[1]),
@@ -119,27 +127,42 @@ class Serving:
         request = Request(worker, m.WAIT, number, ids)
         self._watch(request, self._graph.watched(ids, count if block else 0, request))
 
+    def _on_ready(self, worker: Worker, message: Message) -> None:
+        _, number, id = message
+        request = Request(worker, m.READY, number, (id,))
+        self._watch(request, self._graph.watched((id,), 1, request))
+
+    def _on_next(self, worker: Worker, message: Message) -> None:
+        _, number, stream = message
+        ids = (self._graph.streams.peek(stream),)
+        request = Request(worker, m.NEXT, number, ids, stream)
+        self._watch(request, self._graph.watched(ids, 1, request))
+
     def _watch(self, request: Request, watch: Watch) -> None:
         if watch.done:
             self._send_reply(request)
         else:
             self._requests[request.worker.id, request.number] = watch
-            if request.op != m.FETCH:
+            if request.op not in _UNHEEDED:
                 self._graph.blocked(request.worker)
 
     def reply(self, request: Request) -> None:
         """A request that had to wait can be answered."""
         known = self._requests.pop((request.worker.id, request.number), None)
         if known is not None and request.worker.id in self._graph.scheduler.workers:
-            if request.op != m.FETCH:
+            if request.op not in _UNHEEDED:
                 self._graph.unblocked(request.worker)
             self._send_reply(request)
 
     def _send_reply(self, request: Request) -> None:
         graph = self._graph
         worker = request.worker
-        if request.op == m.WAIT:
+        if request.op == m.WAIT or request.op == m.READY:
             self._answer(worker, request.number, tuple(graph.ready(request.ids)))
+            return
+        if request.op == m.NEXT:
+            taken = graph.streams.take(request.stream, worker)
+            self._answer(worker, request.number, None if taken is None else tuple(taken))
             return
         ids, values = [], []
         for id in request.ids:
@@ -156,7 +179,10 @@ class Serving:
             request = watch.token
             self._graph.unwatched(request.ids, watch)
             self._graph.unblocked(worker)
-            self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
+            if request.op == m.NEXT:
+                self._answer(worker, request.number, ())
+            else:
+                self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

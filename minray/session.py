@@ -28,7 +28,7 @@ class Session(Protocol):
     resident: tuple[int, type] | None  #: the actor that lives here, and its class
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """Submit a task; return the id of its first object. Its `num_returns` ids are counted for the caller."""
+        """Submit a task; return the id of its first object. Its template's `counted` ids are counted for the caller."""
         ...
 
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -54,6 +54,15 @@ class Session(Protocol):
         """Wait until `num_returns` of `ids` are ready or `timeout` seconds are over; return all that are ready."""
         ...
 
+    def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        """Wait for items of a stream (the handle's id: the one after its call's); the ids of some, each counted for the
+        caller. Empty: there was none within `timeout` seconds. None: all have been taken."""
+        ...
+
+    def peek(self, stream: int) -> int:
+        """The id of an object that is ready as soon as `take` would not wait: not counted, and not for `get`."""
+        ...
+
     def kill(self, actor: int, no_restart: bool) -> None:
         """End an actor at once, whatever it is doing."""
         ...
@@ -66,6 +75,13 @@ class Session(Protocol):
         """Call ``callback(read)`` once, from any thread, when the object is ready or failed (perhaps at once).
 
         ``read()`` does what `get` does, in a list of one, and never blocks; `callback` itself must not block either.
+        """
+        ...
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        """Call `callback` once, from any thread, when the object is ready or failed (perhaps at once).
+
+        `id` need not be counted for the caller. `callback` must not block.
         """
         ...
 

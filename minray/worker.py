@@ -23,6 +23,7 @@ from minray.running import Calls, ExitActor
 from minray.session import set_driver, set_thread
 from minray.wire import messages as m
 from minray.wire.messages import Message
+from minray.yielding import Quota
 
 
 class Worker:
@@ -104,6 +105,8 @@ class Worker:
             elif message[0] == m.FREE:
                 assert self._store is not None
                 self._store.free(message[1])
+            elif message[0] == m.TAKEN:
+                self._calls.producers.taken(message[1], message[2])
             else:
                 todo.append(message)
         self._work.finish()
@@ -144,6 +147,8 @@ class Worker:
 
     def _create(self, message: Message) -> None:
         extra = message[8]
+        if extra is not None and "max_unread" in extra:
+            self._calls.producers.shared = Quota(extra["max_unread"])
         try:
             if extra is None or "limits" not in extra:
                 created = self._calls.create(message)

@@ -134,6 +134,8 @@ class ActorTable:
         graph = self.graph
         graph.tasks[id] = task
         graph.expect(task, submitter)
+        if method.stream is not None:
+            graph.streams.opened(task, method.stream or None, submitter)
         if actor is None:
             graph.fail(task, fault("ActorDied", name.partition(".")[0], actor_id, "it is gone", None))
         elif actor.death is not None:
@@ -225,6 +227,8 @@ class ActorTable:
         for task in reversed(tasks) if actor.template.in_order else tasks:
             task.state = READY
             task.worker = None
+            if task.stream is not None:
+                task.stream.rewind()
             self._queue_first(actor, task)
 
     # -- death ----------------------------------------------------------------------------------------------------
@@ -262,6 +266,7 @@ class ActorTable:
             return
         actor.worker = None
         actor.created = False
+        actor.quota = None
         if charged:
             actor.restarts -= actor.restarts > 0
             actor.restarted += 1

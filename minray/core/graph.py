@@ -16,6 +16,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("recall", worker)       ask for the calls that it has not begun
     ("stop", worker)         let it end when it has done what it was sent; it owes us nothing
     ("kill", worker)         end it at once
+    ("taken", worker, id, n) tell the producer of a stream that n more of its items were taken (-1: never wait again)
     ("wake", watch)          a watch is done
     ("free", value)          a stored value is not needed any more
 """
@@ -29,6 +30,7 @@ from typing import Any
 from minray.core.actors import ActorTable
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.scheduler import Scheduler
+from minray.core.streams import StreamTable
 from minray.core.tasks import DONE, READY, SENT, WAITING, Call, Node, Task, Worker
 from minray.core.template import TaskTemplate
 from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
@@ -42,6 +44,7 @@ class TaskGraph:
         self.objects = ObjectTable()
         self.scheduler = Scheduler(self.out)
         self.actors = ActorTable(self)
+        self.streams = StreamTable(self)
         self.tasks: dict[int, Task] = {}
         self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
         self._settling = False
@@ -109,6 +112,8 @@ class TaskGraph:
         task.template = template
         self.tasks[id] = task
         self.expect(task, submitter)
+        if template.stream is not None:
+            self.streams.opened(task, template.stream or None, submitter)
         if not task.missing:
             self._ready(task)
 
@@ -156,8 +161,12 @@ class TaskGraph:
         task = worker.sent.get(id)
         if task is None:
             return
+        stream = task.stream
+        if stream is not None:
+            self.streams.interrupted(stream)
         if not retry or task.retries == 0:
-            self.finished(worker, id, [error] * task.num_returns, seconds)
+            values = [error] * task.num_returns if stream is None else self.streams.raised(stream, error)
+            self.finished(worker, id, values, seconds)
             return
         task.retries -= task.retries > 0
         del worker.sent[id]
@@ -214,6 +223,8 @@ class TaskGraph:
             if waiting:
                 self._tell(waiting, value)
             id += 1
+        if task.stream is not None:
+            self.streams.ended(task.stream)
         call = task.call
         for dep in call.deps:
             objects.release(dep)
@@ -266,7 +277,8 @@ class TaskGraph:
                     elif task.state != DONE:  # its actor may have died while it waited
                         self._ready(task)
                 while self.objects.scopeless:
-                    self.actors.out_of_scope(self.objects.scopeless.popleft())
+                    id = self.objects.scopeless.popleft()
+                    (self.streams if id in self.streams.streams else self.actors).out_of_scope(id)
         finally:
             self._settling = False
 
@@ -351,6 +363,7 @@ class TaskGraph:
         self.objects.check(worker.loans for worker in workers)
         self.scheduler.check()
         self.actors.check()
+        self.streams.check()
         ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():

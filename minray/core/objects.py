@@ -164,5 +164,5 @@ class ObjectTable:
         assert not lent, f"loans of objects that are gone: {lent}"
 
 
-#: The value behind an actor's id: an object whose references are the actor's handles.
-HANDLE: Value = (0, "actor handle", ())
+#: The value behind the id of an actor or a stream: an object whose references are the handles to that.
+HANDLE: Value = (0, "handle", ())

@@ -151,6 +151,8 @@ class Scheduler:
             assert task.template is not None
             task.state = READY
             task.worker = None
+            if task.stream is not None:
+                task.stream.rewind()
             demand = task.template.demand
             lane = lanes[demand] = self.lanes.get(demand) or self._new_lane(demand)
             lane.ready.appendleft(task)

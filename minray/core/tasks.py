@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, MethodTemplate, TaskTemplate
 from minray.core.value import NONE, Value
+
+if TYPE_CHECKING:
+    from minray.core.streams import Quota, Stream
 
 # A call's life. `TRANSITIONS` is the table that the tests check every step against.
 WAITING = "waiting"  #: for arguments that are still pending
@@ -56,6 +59,7 @@ class Task:
         "num_returns",
         "retries",
         "state",
+        "stream",
         "template",
         "worker",
     )
@@ -74,6 +78,7 @@ class Task:
         self.template: TaskTemplate | None = None
         self.actor: Actor | None = None
         self.method: MethodTemplate | None = None  # of an actor's call; its creation has none
+        self.stream: Stream | None = None  # of a generator whose items are streamed
 
     @property
     def returns(self) -> range:
@@ -199,6 +204,7 @@ class Actor:
         "name_key",
         "queued",
         "queues",
+        "quota",
         "restarted",
         "restarts",
         "template",
@@ -218,6 +224,7 @@ class Actor:
         self.in_scope = True  # somebody has a handle
         self.queues: dict[int, deque[Task]] = {}
         self.queued = 0
+        self.quota: Quota | None = None  # of its streams together, in the present incarnation
         self.name_key: tuple[str, str] | None = None
 
     def __repr__(self) -> str:

@@ -35,12 +35,15 @@ class TaskTemplate:
     """What every call of one remote function under one set of options has in common.
 
     `num_returns` is the number of objects a call makes (at least 0); `max_retries` is -1 for "for ever";
-    `retry_exceptions` is False, True, or the `Code` of a tuple of exception types; `extra` is what else the worker has
-    to know, as plain values by name, or None.
+    `retry_exceptions` is False, True, or the `Code` of a tuple of exception types; `stream` is None, or of a generator
+    whose items are streamed how many of them may be unread (0: any number); `extra` is what else the worker has to
+    know, as plain values by name, or None. `counted` is how many ids a call counts for its caller: one for each object,
+    and one for a stream.
     """
 
     __slots__ = (
         "code",
+        "counted",
         "demand",
         "extra",
         "key",
@@ -49,6 +52,7 @@ class TaskTemplate:
         "num_returns",
         "pace",
         "retry_exceptions",
+        "stream",
     )
 
     def __init__(
@@ -60,12 +64,15 @@ class TaskTemplate:
         demand: Demand = (("CPU", RESOURCE_UNIT),),
         max_retries: int = 3,
         retry_exceptions: Any = False,
+        stream: int | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
         self.key = key
         self.code = code
         self.name = name
         self.num_returns = num_returns
+        self.stream = stream
+        self.counted = num_returns if stream is None else num_returns + 1
         self.demand = demand
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
@@ -80,10 +87,21 @@ class MethodTemplate:
     """What every call of one method under one set of options has in common.
 
     `name` is what errors and listings call it (``"Class.method"``); `max_retries` is how often a call may be run
-    again after its actor was restarted, or after an exception that `retry_exceptions` asks for.
+    again after its actor was restarted, or after an exception that `retry_exceptions` asks for. The rest is as in
+    `TaskTemplate`.
     """
 
-    __slots__ = ("extra", "key", "max_retries", "method", "name", "num_returns", "retry_exceptions")
+    __slots__ = (
+        "counted",
+        "extra",
+        "key",
+        "max_retries",
+        "method",
+        "name",
+        "num_returns",
+        "retry_exceptions",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -93,12 +111,15 @@ class MethodTemplate:
         num_returns: int = 1,
         max_retries: int = 0,
         retry_exceptions: Any = False,
+        stream: int | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
         self.key = key
         self.method = method
         self.name = name
         self.num_returns = num_returns
+        self.stream = stream
+        self.counted = num_returns if stream is None else num_returns + 1
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
         self.extra = extra
@@ -113,7 +134,8 @@ class ActorTemplate:
     `demand` is held for the actor's whole life. `in_order`: calls reach it in the order in which each caller made them,
     one at a time; else as soon as their arguments are there, and several may run at once. `methods` maps a public
     method's name to its `@method` options (``{"num_returns": 2}``), so that a handle that arrives in another process
-    knows what it may call.
+    knows what it may call. `max_unread` is how many items of all its streams together may be unread, None for any
+    number.
     """
 
     __slots__ = (
@@ -126,6 +148,7 @@ class ActorTemplate:
         "max_concurrency",
         "max_restarts",
         "max_task_retries",
+        "max_unread",
         "methods",
         "name",
         "namespace",
@@ -146,6 +169,7 @@ class ActorTemplate:
         registered_name: str | None = None,
         namespace: str | None = None,
         lifetime: str | None = None,
+        max_unread: int | None = None,
         extra: dict[str, Any] | None = None,
         in_order: bool = True,
     ) -> None:
@@ -153,6 +177,7 @@ class ActorTemplate:
         self.code = code
         self.name = name
         self.methods = methods
+        self.max_unread = max_unread
         self.demand = demand
         self.max_restarts = max_restarts
         self.max_task_retries = max_task_retries

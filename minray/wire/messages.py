@@ -23,6 +23,7 @@ ANSWER = 5  #: (ANSWER, request, error name or None, payload): the answer to any
 RECALL = 6  #: (RECALL,): hand back every call that you have not begun
 STOP = 7  #: (STOP,): end
 FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed any more
+TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were taken; -1: it need never wait again
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)
@@ -46,5 +47,8 @@ FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled
 ASK = 34  #: (ASK, request, topic, args): a question of any other kind, answered with plain values
 EXIT = 35  #: (EXIT,): the actor ends itself
 FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered with VALUES whenever that may be
+READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
+YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
+NEXT = 39  #: (NEXT, request, stream id): answered with ids of its next items; (): none yet; None: none any more
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

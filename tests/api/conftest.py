@@ -32,6 +32,7 @@ class FakeSession:
         self.named: dict[tuple[str, str | None], tuple[int, ActorTemplate]] = {}
         self.pickled: list[Any] = []
         self.waiting: dict[int, list[Callable[[], None]]] = {}
+        self.streams: dict[int, list[int]] = {}
         self.closes = 0
         self.closed = False
         self._functions: dict[bytes, Any] = {}
@@ -45,8 +46,11 @@ class FakeSession:
             self.counts[id] = 1
         return first
 
-    def _store(self, count: int, name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        first = self._new(count)
+    def _store(
+        self, template: TaskTemplate | MethodTemplate, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> int:
+        first = self._new(template.counted)
+        count, name = template.num_returns, template.name
         try:
             positional = [self._value(argument) for argument in args]
             result = function(*positional, **{name: self._value(argument) for name, argument in kwargs.items()})
@@ -54,7 +58,10 @@ class FakeSession:
             failed = RayTaskError.from_exception(name, error)
             self.values.update((id, failed) for id in range(first, first + count))
         else:
-            if count == 1:
+            if template.stream is not None:
+                self.values[first] = None
+                self.streams[first + 1] = [self.put(item) for item in result]
+            elif count == 1:
                 self.values[first] = result
             else:
                 self.values.update(zip(range(first, first + count), result or ()))
@@ -65,7 +72,7 @@ class FakeSession:
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         self.submitted.append(template)
-        return self._store(template.num_returns, template.name, self._functions[template.code.key], args, kwargs)
+        return self._store(template, self._functions[template.code.key], args, kwargs)
 
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         name = (template.registered_name, template.namespace)
@@ -81,7 +88,7 @@ class FakeSession:
     def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         self.calls.append(template)
         method = getattr(self._actors[actor], template.method)
-        return self._store(template.num_returns, template.name, method, args, kwargs)
+        return self._store(template, method, args, kwargs)
 
     def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
         if not all(id in self.values for id in ids):
@@ -108,6 +115,13 @@ class FakeSession:
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         return {id for id in ids if id in self.values}
+
+    def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        ids, self.streams[stream] = self.streams[stream], []
+        return ids or None
+
+    def peek(self, stream: int) -> int:
+        return (self.streams[stream] or [stream - 1])[0]
 
     def kill(self, actor: int, no_restart: bool) -> None:
         self.killed.append((actor, no_restart))

@@ -195,9 +195,10 @@ def test_retries_of_a_method_are_its_own_or_its_actors(session: Any) -> None:
     assert plain.key != chosen.key
 
 
-def test_a_generator_method_is_refused_when_it_is_called(session: Any) -> None:
-    with pytest.raises(NotImplementedError, match=r"Counter.numbers\(\) as a generator"):
-        RemoteCounter.remote().numbers.remote()
+def test_a_generator_method_gives_refs_to_what_it_yields(session: Any) -> None:
+    generator = RemoteCounter.remote().numbers.remote()
+    assert type(generator) is ray.ObjectRefGenerator
+    assert ray.get(list(generator)) == list(Counter.numbers(Counter()))
 
 
 def test_the_template_says_what_was_chosen(session: Any) -> None:

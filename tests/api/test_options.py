@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import minray as ray
-from minray import options
+from minray import options, returns
 from minray.core.template import Code
 
 
@@ -122,15 +122,30 @@ def test_values_of_such_options_that_ask_for_nothing_are_accepted() -> None:
     Actor.options(concurrency_groups={}, max_pending_calls=-1, scheduling_strategy="DEFAULT", label_selector=None)
 
 
-def test_a_generator_is_refused_until_it_says_how_many_it_yields() -> None:
-    def generate() -> Any:
-        yield 1
+def generate() -> Any:
+    yield 1
 
-    with pytest.raises(NotImplementedError, match="generator"):
-        ray.remote(generate)
-    with pytest.raises(NotImplementedError, match="generator"):
-        ray.remote(num_returns="streaming")(generate)  # type: ignore[call-overload]
-    ray.remote(num_returns=2)(generate)
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        ({"num_returns": None}, returns.STREAMING),
+        ({"num_returns": "streaming"}, returns.STREAMING),
+        ({"num_returns": "dynamic"}, returns.DYNAMIC),
+        ({"num_returns": 2}, 2),
+        ({"num_returns": 0}, 0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:num_returns='dynamic'")
+def test_a_generator_is_streamed_unless_it_says_otherwise(chosen: Any, count: int) -> None:
+    assert ray.remote(**chosen)(generate)._num_returns == count
+
+
+def test_dynamic_is_deprecated() -> None:
+    chosen: Any = {"num_returns": "dynamic"}
+    with pytest.warns(DeprecationWarning, match="Use num_returns='streaming'") as caught:
+        ray.remote(**chosen)(generate)
+    assert caught[0].filename == __file__
 
 
 def test_everything_that_ray_accepts_is_known() -> None:

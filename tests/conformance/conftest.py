@@ -163,3 +163,47 @@ def eventually() -> Callable[..., Any]:
         return result
 
     return repeat
+
+
+# -- generators ---------------------------------------------------------------------------------------------------
+# They do not say ``yield from range(n)``: Ray resumes what it runs by `send`, which the iterator of a range lacks.
+
+
+@pytest.fixture
+def numbers(ray: Any) -> Any:
+    """A generator of `n` numbers."""
+
+    @ray.remote
+    def numbers(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i
+
+    return numbers
+
+
+@pytest.fixture
+def failing(ray: Any) -> Any:
+    """A generator of `n` numbers that raises ValueError after them."""
+
+    @ray.remote
+    def failing(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i
+        raise ValueError("boom")
+
+    return failing
+
+
+@pytest.fixture
+def stepwise(ray: Any, flags: Any) -> Iterator[Any]:
+    """A generator that yields a number whenever the flag "step" is raised once more."""
+
+    @ray.remote
+    def stepwise(n: int) -> Iterator[int]:
+        for i in range(n):
+            flags.wait("step", i + 1)
+            yield i
+
+    yield stepwise
+    for _ in range(10):
+        flags.up("step")

@@ -30,6 +30,7 @@ MESSAGES: list[Message] = [
     (m.RECALL,),
     (m.STOP,),
     (m.FREE, ("segment", 0, 10)),
+    (m.TAKEN, 7, -1),
     (m.HELLO, 12345),
     (m.DONE, (1 << 40) + 1, ((0, None, ()),), 1e-6),
     (m.FAILED, 7, (8, b"error", ()), True, 0.5),
@@ -52,6 +53,9 @@ MESSAGES: list[Message] = [
     (m.ASK, 8, "resources", (False,)),
     (m.EXIT,),
     (m.FETCH, 9, (5,)),
+    (m.READY, 10, 5),
+    (m.YIELD, 7, 3, [(0, 1, ()), (3, ("a", 0, 9), (4,))]),
+    (m.NEXT, 9, 8),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
 STREAM = b"".join(map(frame, FRAMES))
