@@ -17,7 +17,6 @@ from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
-
 #: Requests that no call waits for: their workers go on meanwhile.
 _UNHEEDED = (m.FETCH, m.READY)
 
