@@ -71,6 +71,7 @@ class Worker:
         finally:
             if self._several is not None:
                 self._several.close()
+            self._calls.producers.close()
             set_thread(None)
         if self._ending is not None:
             raise self._ending

@@ -11,7 +11,8 @@ gets its turn. So a generator that falls asleep after an item does not keep it b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from minray.refs import ObjectRef
 from minray.wire import messages as m
 
 if TYPE_CHECKING:
+    import asyncio
+
     from minray.client import Client
 
 #: Items that come closer together than this are sent together. A write costs the producer about 10 us, and the owner's
@@ -47,43 +50,81 @@ class Producers:
         self.shared: Quota | None = None  # the actor's
         self._lock = threading.Lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Waiting | _Awaited] = []
         self._late: list[Producer] = []  # with items that nobody has sent yet
         self._nudge: threading.Lock | None = None  # held while the sweeper sleeps
+        self._closed = False
 
     def stream(self, task: int, items: Iterable[Any], how: dict[str, Any], name: str) -> None:
         """Send on what `items` yields, until it ends. Whatever it raises passes, after the items before that."""
-        producer = Producer(self, task, how["stream"], name)
-        self.enter(producer)
+        producer = self._enter(task, how, name)
         try:
-            if how["per_yield"] > 1:
-                items = _ungrouped(items, how["per_yield"])
             iterator = iter(items)
             while True:
-                producer.wait_for_shared()
+                if producer.must_wait_for_others():
+                    self._wait(producer.must_wait_for_others)
                 try:
                     item = next(iterator)
                 except StopIteration:
                     break
                 producer.add(item)
                 del item
-                producer.wait_for_own()
+                if producer.must_wait():
+                    self._wait(producer.must_wait)
         finally:
-            self.leave(producer)
+            self._leave(producer)
+
+    async def stream_async(
+        self, task: int, items: Iterable[Any] | AsyncIterator[Any], how: dict[str, Any], name: str
+    ) -> None:
+        """As `stream`, in an event loop, which is never blocked by what has to wait. `items` may be asynchronous."""
+        producer = self._enter(task, how, name)
+        try:
+            iterator = _every(items).__aiter__()
+            while True:
+                if producer.must_wait_for_others():
+                    await self._wait_async(producer.must_wait_for_others)
+                try:
+                    item = await iterator.__anext__()
+                except StopAsyncIteration:
+                    break
+                producer.add(item)
+                del item
+                if producer.must_wait():
+                    await self._wait_async(producer.must_wait)
+        finally:
+            self._leave(producer)
+
+    def close(self) -> None:
+        """The worker ends."""
+        self._closed = True
+        if self._nudge is not None:
+            self._wake_sweeper(self._nudge)
 
     # -- limits ----------------------------------------------------------------------------------------------------
 
-    def enter(self, producer: Producer) -> None:
+    def _enter(self, task: int, how: dict[str, Any], name: str) -> Producer:
+        producer = Producer(self, task, how, name)
         if producer.quotas:
             with self._lock:
-                self._open[producer.task] = producer
+                before = self._open.get(task)
+                if before is not None:  # the call is run again, and its items are counted anew
+                    before.count(-before.unread)
+                self._open[task] = producer
+        return producer
 
-    def leave(self, producer: Producer) -> None:
+    def _leave(self, producer: Producer) -> None:
         """Its call is over. What of it is unread keeps counting for its actor, until that is taken."""
         producer.flush()
-        if producer.quotas and self.shared is None:
+        if producer.quotas:
             with self._lock:
-                self._open.pop(producer.task, None)
+                producer.over = True
+                if self.shared is None or not producer.unread:
+                    self._open.pop(producer.task, None)
+
+    def count(self, producer: Producer, number: int) -> None:
+        with self._lock:
+            producer.count(number)
 
     def taken(self, task: int, number: int) -> None:
         """The owner says that more items were taken. Called by whichever thread reads."""
@@ -92,26 +133,36 @@ class Producers:
             if producer is None:
                 return
             if number < 0:
-                number, quotas = producer.unread, producer.quotas
+                producer.count(-producer.unread)
                 producer.quotas = []
             else:
-                quotas = producer.quotas
-            producer.unread -= number
-            for quota in quotas:
-                quota.unread -= number
+                producer.count(-number)
+            if producer.over and not producer.unread:
+                del self._open[task]
             waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.finish()
 
-    def wait_until(self, has_room: Callable[[], bool]) -> None:
-        """Block the calling thread until `has_room()`, which is asked again whenever something was taken."""
+    def _wait(self, must_wait: Callable[[], bool]) -> None:
+        """Block the calling thread while `must_wait()`, which is asked again whenever something was taken."""
         while True:
             waiting = Waiting()
             with self._lock:
-                if has_room():
+                if not must_wait():
                     return
                 self._waiting.append(waiting)
             self.client.reader.wait(waiting)
+
+    async def _wait_async(self, must_wait: Callable[[], bool]) -> None:
+        import asyncio
+
+        while True:
+            waiting = _Awaited(asyncio.get_running_loop())
+            with self._lock:
+                if not must_wait():
+                    return
+                self._waiting.append(waiting)
+            await waiting.future
 
     # -- items that wait for company -------------------------------------------------------------------------------
 
@@ -121,15 +172,20 @@ class Producers:
         if self._nudge is None:
             self._nudge = threading.Lock()
             threading.Thread(target=self._sweep, args=(self._nudge,), name="minray-yield", daemon=True).start()
-        elif self._nudge.locked():
+        else:
+            self._wake_sweeper(self._nudge)
+
+    @staticmethod
+    def _wake_sweeper(nudge: threading.Lock) -> None:
+        if nudge.locked():
             try:
-                self._nudge.release()
+                nudge.release()
             except RuntimeError:  # another thread was faster
                 return
 
     def _sweep(self, nudge: threading.Lock) -> None:
         """Send what has been waiting. A thread's whole life."""
-        while True:
+        while not self._closed:
             nudge.acquire()
             sleep(BATCH_SECONDS)
             late, self._late = self._late, []
@@ -140,15 +196,34 @@ class Producers:
                 return  # the owner is gone
 
 
+class _Awaited:
+    """A wait of a coroutine."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+
+    def finish(self) -> None:
+        """It is over. Any thread."""
+        with suppress(RuntimeError):  # the loop has ended, and its actor with it
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
 class Producer:
     """The items of one call on their way."""
 
-    def __init__(self, producers: Producers, task: int, limit: int, name: str) -> None:
+    def __init__(self, producers: Producers, task: int, how: dict[str, Any], name: str) -> None:
         self.task = task
-        self.unread = 0  # as far as its owner has said, where there are quotas
-        self.own = Quota(limit) if limit else None
-        self.shared = producers.shared
-        self.quotas = [quota for quota in (self.own, self.shared) if quota is not None]
+        self.over = False
+        self.unread = 0  # as far as the owner has said, where there are quotas
+        self._own = Quota(how["stream"]) if how["stream"] else None
+        self._shared = producers.shared
+        self.quotas = [quota for quota in (self._own, self._shared) if quota is not None]
+        self._group = how["per_yield"]
         self._producers = producers
         self._client = producers.client
         self._what = f"an item of {name}"
@@ -158,13 +233,30 @@ class Producer:
         self._lock = threading.Lock()
 
     def add(self, item: Any) -> None:
-        """Take one item. TypeError: it cannot be pickled."""
+        """Take what was yielded. TypeError: it cannot be pickled. ValueError: it is no group of the right size."""
+        if self._group == 1:
+            self._add(item)
+        else:
+            for one in self._parts(item):
+                self._add(one)
+
+    def _parts(self, item: Any) -> Any:
+        size = self._group
+        if not isinstance(item, (tuple, list)):
+            raise ValueError(
+                f"Streaming generator tasks with _num_objects_per_yield={size} must yield a tuple or list of length "
+                f"{size}."
+            )
+        if len(item) != size:
+            raise ValueError(
+                f"Streaming generator task yielded {len(item)} objects, but _num_objects_per_yield={size}."
+            )
+        return item
+
+    def _add(self, item: Any) -> None:
         value = self._client.codec.value(item, self._what)
         if self.quotas:
-            with self._producers._lock:
-                self.unread += 1
-                for quota in self.quotas:
-                    quota.unread += 1
+            self._producers.count(self, 1)
         values = self._values
         values.append(value)
         # References in it must reach the owner before the generator goes on, and perhaps lets go of its own.
@@ -174,6 +266,12 @@ class Producer:
             self._producers.late(self)
         if value[0] == STORED:
             self._client.reader.pump()  # the owner may have freed earlier ones: their bytes can be used again
+
+    def count(self, number: int) -> None:
+        """So many more items are unread. Under the lock of the producers."""
+        self.unread += number
+        for quota in self.quotas:
+            quota.unread += number
 
     def flush(self) -> None:
         """Send what is here. Any thread."""
@@ -185,34 +283,29 @@ class Producer:
         self._client.flush()
         self._left = perf_counter()
 
-    def wait_for_own(self) -> None:
-        """Block while as many of its items as allowed are unread."""
-        own = self.own
-        if own is not None and own.unread >= own.limit:
+    def must_wait(self) -> bool:
+        """Whether as many of its items as allowed are unread. They have been sent then."""
+        return self._own is not None and self._is_full(self._own)
+
+    def must_wait_for_others(self) -> bool:
+        """Whether as many of its actor's items as allowed are unread."""
+        return self._shared is not None and self._is_full(self._shared)
+
+    def _is_full(self, quota: Quota) -> bool:
+        full = quota.unread >= quota.limit and quota in self.quotas
+        if full and self._values:
             self.flush()
-            self._producers.wait_until(lambda: own.unread < own.limit or not self.quotas)
-
-    def wait_for_shared(self) -> None:
-        """Block while as many of its actor's items as allowed are unread."""
-        shared = self.shared
-        if shared is not None and shared.unread >= shared.limit:
-            self.flush()
-            self._producers.wait_until(lambda: shared.unread < shared.limit)
+        return full
 
 
-def _ungrouped(items: Iterable[Any], size: int) -> Iterator[Any]:
-    """The items of the tuples that `items` yields. ValueError: one is no tuple or list of `size` items."""
-    for group in items:
-        if not isinstance(group, (tuple, list)):
-            raise ValueError(
-                f"Streaming generator tasks with _num_objects_per_yield={size} must yield a tuple or list of length "
-                f"{size}."
-            )
-        if len(group) != size:
-            raise ValueError(
-                f"Streaming generator task yielded {len(group)} objects, but _num_objects_per_yield={size}."
-            )
-        yield from group
+async def _every(items: Any) -> AsyncIterator[Any]:
+    """What `items` yields, asynchronously or not."""
+    if isinstance(items, AsyncIterator):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
 
 
 def dynamic(

@@ -132,13 +132,13 @@ class FakeSession:
         return self.named[name, namespace]
 
     def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
-        def fetched() -> None:
-            callback(lambda: self.get([id], None))
+        self.when_ready(id, lambda: callback(lambda: self.get([id], None)))
 
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
         if id in self.values:
-            fetched()
+            callback()
         else:
-            self.waiting.setdefault(id, []).append(fetched)
+            self.waiting.setdefault(id, []).append(callback)
 
     def retain(self, id: int) -> None:
         self.counts[id] += 1
