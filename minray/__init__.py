@@ -61,6 +61,7 @@ from minray.ids import (
 from minray.refs import ObjectRef
 from minray.runtime_context import get_runtime_context
 from minray.starting import init, is_initialized, shutdown
+from minray.timeline import timeline
 
 __version__ = "0.1.0"
 
@@ -101,6 +102,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "util",
     "wait",
 ]
