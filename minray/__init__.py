@@ -33,6 +33,8 @@ Arrows point down: the public API knows `session` alone, `runtime` knows `core`,
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
 
+from typing import Any
+
 from minray import exceptions, experimental, internal, util
 from minray.actor_class import method
 from minray.api import (
@@ -106,3 +108,9 @@ __all__ = [
     "util",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from minray.left_out import why
+
+    raise AttributeError(why(name))

@@ -6,6 +6,7 @@ the environment variable MINRAY_TASK_HISTORY), dead actors and workers up to 1,0
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -107,7 +108,21 @@ def _checked(filters: Any) -> Filters:
             raise ValueError(f"A filter must be (column, predicate, value), got: {one!r}.")
         if one[1] not in ("=", "!="):
             raise ValueError(f"Unsupported filter predicate {one[1]} is given. Available predicates: =, !=.")
-    return list(filters)
+    checked: Filters = list(filters)
+    _warn_of_contradictions(checked)
+    return checked
+
+
+def _warn_of_contradictions(filters: Filters) -> None:
+    wanted: dict[str, Any] = {}
+    for name, predicate, value in filters:
+        if predicate == "=" and wanted.setdefault(name, value) != value:
+            warnings.warn(
+                f"There are multiple '=' filters with the same key '{name}' but different values '{wanted[name]}' & "
+                f"'{value}'. Empty result set will be returned",
+                UserWarning,
+                stacklevel=5,
+            )
 
 
 def _condition(schema: type[Row], chosen: tuple[str, str, Any]) -> Callable[[Row], bool]:
