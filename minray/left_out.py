@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: name in `ray` -> why it is not in `minray`
 LEFT_OUT = {
-    **dict.fromkeys(("ClientBuilder", "client"), "connect with minray.init(address=...)"),
+    **dict.fromkeys(("ClientBuilder", "client_builder"), "connect with minray.init(address=...)"),
     **dict.fromkeys(("Language", "cpp_function", "java_actor_class", "java_function"), "all functions are Python's"),
     **dict.fromkeys(("data", "serve", "train", "workflow"), "it is a library of its own; minray has Ray's core API"),
     **dict.fromkeys(
