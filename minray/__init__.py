@@ -21,7 +21,7 @@ is the session inside a worker, `worker` what a worker runs: one call at a time 
 at once (`concurrency`, `looping`).
 
 `serving`: what the owner does with the messages of workers. `about`, `listing`: what it tells of the run and of what is
-in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: names that are not here.
+in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: what is not here.
 
 `reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
 arguments, values and functions on their way.
