@@ -20,7 +20,8 @@ raised in another process arrives as an instance of its own type (`causes` does 
 is the session inside a worker, `worker` what a worker runs: one call at a time (`running`), or for some actors several
 at once (`concurrency`, `looping`).
 
-`serving`: what the owner does with the messages of workers.
+`serving`: what the owner does with the messages of workers. `about`, `listing`: what it tells of the run and of what is
+in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: what is not here.
 
 `reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
 arguments, values and functions on their way.
@@ -32,6 +33,8 @@ arguments, values and functions on their way.
 Arrows point down: the public API knows `session` alone, `runtime` knows `core`, `wire` and `backend`, and nothing here
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
+
+from typing import Any
 
 from minray import exceptions, experimental, internal, util
 from minray.actor_class import method
@@ -61,6 +64,7 @@ from minray.ids import (
 from minray.refs import ObjectRef
 from minray.runtime_context import get_runtime_context
 from minray.starting import init, is_initialized, shutdown
+from minray.timeline import timeline
 
 __version__ = "0.1.0"
 
@@ -101,6 +105,13 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "util",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from minray.left_out import why
+
+    raise AttributeError(why(name))

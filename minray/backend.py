@@ -62,6 +62,10 @@ class Store(Protocol):
         the caller's, when the last view and whatever was built on it are gone."""
         ...
 
+    def size(self, location: Any) -> int:
+        """How many bytes are there. Any thread; never blocks."""
+        ...
+
     def free(self, location: Any) -> None:
         """Nobody will read `location` again. Called by the owner, under no lock; never blocks on a worker."""
         ...

@@ -49,7 +49,7 @@ class Serving:
         self._requests: dict[tuple[int, int], Watch] = {}
         self.questions: dict[str, Callable[..., Any]] = {"peek": lambda _, stream: graph.streams.peek(stream)}
         self.handlers: dict[int, Callable[[Worker, Message], None]] = {
-            m.HELLO: lambda worker, _: graph.worker_up(worker),
+            m.HELLO: self._on_hello,
             m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
             m.FAILED: lambda worker, msg: graph.failed(worker, msg[1], msg[2], msg[3], msg[4]),
             m.CREATED: lambda worker, msg: graph.actors.creation_finished(worker, msg[2]),
@@ -79,6 +79,10 @@ class Serving:
         for key in [key for key in self._requests if key[0] == worker]:
             watch = self._requests.pop(key)
             self._graph.unwatched(watch.token.ids, watch)
+
+    def _on_hello(self, worker: Worker, message: Message) -> None:
+        worker.pid = message[1]
+        self._graph.worker_up(worker)
 
     def _on_template(self, worker: Worker, message: Message) -> None:
         _, key, data = message

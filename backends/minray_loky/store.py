@@ -165,6 +165,9 @@ class SharedStore:
         assert error is not None
         raise OSError(error.errno, f"No room for a value of {size} bytes in {', '.join(self._directories)}") from error
 
+    def size(self, location: Location) -> int:
+        return sum(location[2])
+
     def free(self, location: Location) -> None:
         path, offset, sizes, _ = location
         with self._lock:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: no order there is no such limit: those that wait, for one concurrency group, say, must not hold back others.
 CALLS_AHEAD = 1024
 
+#: So many actors that are dead can still be listed.
+REMEMBERED = 1000
+
 
 class ActorTable:
     """The actors of a run, and the names by which they can be found."""
@@ -35,6 +38,7 @@ class ActorTable:
     def __init__(self, graph: TaskGraph) -> None:
         self.graph = graph
         self.actors: dict[int, Actor] = {}
+        self.dead: deque[tuple[Actor, Worker | None]] = deque(maxlen=REMEMBERED)  # the latest, and where they lived
         self.names: dict[tuple[str, str], Actor] = {}
         self.unplaced: dict[Demand, deque[Actor]] = {}  # ready to be created, no room yet
 
@@ -305,6 +309,7 @@ class ActorTable:
         if actor.template.lifetime == "detached":
             self.graph.objects.release(actor.id)
         worker, actor.worker = actor.worker, None
+        self.dead.append((actor, worker))
         lost = [*sent]
         if worker is not None:
             lost += worker.sent.values()

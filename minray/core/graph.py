@@ -31,21 +31,26 @@ from minray.core.actors import ActorTable
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
-from minray.core.tasks import DONE, READY, SENT, WAITING, Call, Node, Task, Worker
+from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, Task, Worker
 from minray.core.template import TaskTemplate
 from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
+
+#: A try at a call that has ended: its worker, its error, for how many seconds it ran, and when it was heard of.
+Ended = tuple[Task, "Worker | None", "Value | None", float, float]
 
 
 class TaskGraph:
     """All objects, calls, actors and workers of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: int = 0) -> None:
+        """`history`: how many calls to remember once they have ended."""
         self.out: list[tuple[Any, ...]] = []
         self.objects = ObjectTable()
         self.scheduler = Scheduler(self.out)
         self.actors = ActorTable(self)
         self.streams = StreamTable(self)
         self.tasks: dict[int, Task] = {}
+        self.history: deque[Ended] | None = deque(maxlen=history) if history else None
         self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
         self._settling = False
 
@@ -80,6 +85,9 @@ class TaskGraph:
                 self.scheduler.requeue(sent[1:])
                 self.fail(running, fault("WorkerCrashed", running.name, cause))
             else:
+                if self.history is not None and charged:
+                    error = fault("WorkerCrashed", running.name, cause)
+                    self.history.append((running, worker, error, 0.0, self.scheduler.now))
                 running.retries -= charged and running.retries > 0
                 self.scheduler.requeue(sent)
         self._free_resources()
@@ -138,18 +146,20 @@ class TaskGraph:
         for id in call.args[2]:
             self.objects.retain(id)
 
-    def finished(self, worker: Worker, id: int, values: Sequence[Value], seconds: float) -> None:
-        """A worker has run a call; `values` are what it returned, one for each of its objects."""
+    def finished(
+        self, worker: Worker, id: int, values: Sequence[Value], seconds: float, error: Value | None = None
+    ) -> None:
+        """A worker has run a call; `values` are what it returned, one for each of its objects (or all are `error`)."""
         task = worker.sent.pop(id, None)
         if task is None:
             return
         if task.actor is not None:
-            self.complete(task, values)
+            self.complete(task, values, error, seconds)
             self.actors.call_finished(task.actor)
         else:
             # Its worker is free before those that waited for the result look for one: a chain stays where it is.
             self._finish(worker, task, seconds)
-            self.complete(task, values)
+            self.complete(task, values, error, seconds)
 
     def _finish(self, worker: Worker, task: Task, seconds: float) -> None:
         self.scheduler.finish(worker, task, seconds, refill=not self.actors.unplaced)
@@ -166,8 +176,10 @@ class TaskGraph:
             self.streams.interrupted(stream)
         if not retry or task.retries == 0:
             values = [error] * task.num_returns if stream is None else self.streams.raised(stream, error)
-            self.finished(worker, id, values, seconds)
+            self.finished(worker, id, values, seconds, error)
             return
+        if self.history is not None:
+            self.history.append((task, worker, error, seconds, self.scheduler.now))
         task.retries -= task.retries > 0
         del worker.sent[id]
         if task.actor is not None:
@@ -211,8 +223,10 @@ class TaskGraph:
 
     # -- results --------------------------------------------------------------------------------------------------
 
-    def complete(self, task: Task, values: Sequence[Value]) -> None:
+    def complete(self, task: Task, values: Sequence[Value], error: Value | None = None, seconds: float = 0.0) -> None:
         """The call is over: its objects are ready, its arguments are let go, what waited goes on."""
+        if self.history is not None:
+            self.history.append((task, task.worker, error, seconds, self.scheduler.now))
         task.state = DONE
         task.worker = None
         del self.tasks[task.id]
@@ -225,7 +239,7 @@ class TaskGraph:
             id += 1
         if task.stream is not None:
             self.streams.ended(task.stream)
-        call = task.call
+        call, task.call = task.call, NO_CALL  # the history may keep the task, not its arguments
         for dep in call.deps:
             objects.release(dep)
         for inner in call.args[2]:
@@ -245,7 +259,7 @@ class TaskGraph:
 
     def fail(self, task: Task, error: Value) -> None:
         """End a call without running it."""
-        self.complete(task, [error] * task.num_returns)
+        self.complete(task, [error] * task.num_returns, error)
 
     def _ready(self, task: Task) -> None:
         """Its arguments are there: queue it, or fail it with the first argument that failed."""
@@ -364,6 +378,8 @@ class TaskGraph:
         self.scheduler.check()
         self.actors.check()
         self.streams.check()
+        for task, *_ in self.history or ():
+            assert task.id in self.tasks or (task.state == DONE and task.call is NO_CALL), f"{task} keeps its arguments"
         ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():

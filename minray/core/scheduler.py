@@ -17,6 +17,8 @@ Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)`
 
 from __future__ import annotations
 
+from collections import deque
+
 from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker
 from minray.core.template import Demand
 
@@ -37,6 +39,8 @@ SURPLUS_SECONDS = 2.0
 MAX_STILLBORN = 3
 #: Lanes up to which nobody looks whether some are of no use any more.
 MANY_LANES = 64
+#: So many workers that are gone can still be listed.
+REMEMBERED = 1000
 #: Weight of the newest measurement in a function's pace.
 PACE_WEIGHT = 0.2
 
@@ -53,6 +57,7 @@ class Scheduler:
         self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
         self.last_worker = 0
+        self.lost: deque[tuple[Worker, float]] = deque(maxlen=REMEMBERED)  # the latest, and when
         self._many_lanes = MANY_LANES
 
     # -- workers --------------------------------------------------------------------------------------------------
@@ -69,6 +74,7 @@ class Scheduler:
     def up(self, worker: Worker) -> None:
         """It has said hello."""
         worker.up = True
+        worker.up_since = self.now
         worker.node.starting -= 1
         worker.node.stillborn = 0
 
@@ -99,6 +105,7 @@ class Scheduler:
         """
         node = worker.node
         del self.workers[worker.id]
+        self.lost.append((worker, self.now))
         if not worker.up:
             node.starting -= 1
             node.stillborn += 1

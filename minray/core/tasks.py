@@ -157,12 +157,14 @@ class Worker:
         "load",
         "loans",
         "node",
+        "pid",
         "recalling",
         "running_since",
         "sent",
         "stopping",
         "stuck",
         "up",
+        "up_since",
     )
 
     def __init__(self, id: int, node: Node) -> None:
@@ -181,6 +183,8 @@ class Worker:
         self.running_since = 0.0
         self.idle_since = 0.0
         self.up = False  # has said hello
+        self.up_since = 0.0
+        self.pid = 0  # of its process, known when it is up
         self.stopping = False
 
     def __repr__(self) -> str:

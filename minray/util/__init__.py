@@ -22,7 +22,7 @@ _WHERE = {
     "list_named_actors": "minray.util.named",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("annotations", "check_serialize")
+_MODULES = ("annotations", "check_serialize", "state")
 
 __all__ = [
     "get_node_ip_address",

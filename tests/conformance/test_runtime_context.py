@@ -285,3 +285,38 @@ def test_ids_need_a_run(ray: Any) -> None:
     for ask in (context.get_job_id, context.get_node_id, context.get_worker_id):
         with pytest.raises(RuntimeError, match="has not been initialized"):
             ask()
+
+
+def test_each_call_of_an_async_actor_has_its_own_task(ray: Any) -> None:
+    import asyncio
+
+    @ray.remote
+    class Async:
+        async def ids(self) -> Any:
+            context = ray.get_runtime_context()
+            before = context.get_task_id()
+            await asyncio.sleep(0.01)
+            return before, context.get_task_id(), context.get_task_name(), context.get_actor_id()
+
+    actor = Async.remote()
+    refs = [actor.ids.remote() for _ in range(5)]
+    for ref, told in zip(refs, ray.get(refs)):
+        id = ref.task_id().hex()
+        assert told == (id, id, "Async.ids", actor._actor_id.hex())
+
+
+def test_each_call_of_a_threaded_actor_has_its_own_task(ray: Any, flags: Any) -> None:
+    @ray.remote(max_concurrency=3)
+    class Threaded:
+        def ids(self) -> Any:
+            context = ray.get_runtime_context()
+            before = context.get_task_id()
+            flags.up("in")
+            flags.wait("in", 3)
+            return before, context.get_task_id(), context.get_actor_id()
+
+    actor = Threaded.remote()
+    refs = [actor.ids.remote() for _ in range(3)]
+    for ref, told in zip(refs, ray.get(refs)):
+        id = ref.task_id().hex()
+        assert told == (id, id, actor._actor_id.hex())

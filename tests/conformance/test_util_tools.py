@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import types
 import warnings
 from importlib import import_module
 from typing import Any
@@ -46,7 +47,7 @@ def test_what_can_be_pickled_is_fine(inspect: Any, fine: Any) -> None:
 def test_a_global_of_a_function_is_found(inspect: Any) -> None:
     source = uses_lock
     namespace = {"lock": lock, "__name__": "__main__"}  # else it would be pickled by name
-    function = type(source)(source.__code__, namespace, "uses_lock")
+    function = types.FunctionType(source.__code__, namespace, "uses_lock")
     good, failures, printed = inspect(function, name="mine")
     assert not good
     assert failures == [(lock, ("mine", "lock"), function)]
@@ -100,36 +101,36 @@ def test_a_failure_shows_its_name(ray: Any) -> None:
 
 
 @pytest.fixture
-def annotations(ray: Any) -> Any:
+def notes(ray: Any) -> Any:
     return import_module(f"{ray.__name__}.util.annotations")
 
 
-def test_an_annotation_marks_what_it_decorates(annotations: Any) -> None:
-    @annotations.PublicAPI
+def test_an_annotation_marks_what_it_decorates(notes: Any) -> None:
+    @notes.PublicAPI
     def public() -> int:
         """Doc."""
         return 1
 
-    @annotations.DeveloperAPI
+    @notes.DeveloperAPI
     def developer() -> int:
         """Doc."""
         return 2
 
-    @annotations.Deprecated
+    @notes.Deprecated
     def deprecated() -> int:
         """Doc."""
         return 3
 
     assert (public(), developer(), deprecated()) == (1, 2, 3)
-    kinds = [annotations._get_annotation_type(one) for one in (public, developer, deprecated)]
+    kinds = [notes._get_annotation_type(one) for one in (public, developer, deprecated)]
     assert kinds == ["PublicAPI", "DeveloperAPI", "Deprecated"]
     assert public.__doc__ == "Doc."
     assert "This API may change across minor Ray releases." in str(developer.__doc__)
     assert "This API is deprecated" in str(deprecated.__doc__)
 
 
-def test_a_public_interface_has_a_stability(annotations: Any) -> None:
-    @annotations.PublicAPI(stability="beta", api_group="Some")
+def test_a_public_interface_has_a_stability(notes: Any) -> None:
+    @notes.PublicAPI(stability="beta", api_group="Some")
     class Public:
         """Doc."""
 
@@ -137,31 +138,31 @@ def test_a_public_interface_has_a_stability(annotations: Any) -> None:
     assert Public._annotated_api_group == "Some"
     assert "in beta and may change" in str(Public.__doc__)
     with pytest.raises(AssertionError, match="shaky"):
-        annotations.PublicAPI(stability="shaky")
+        notes.PublicAPI(stability="shaky")
 
 
-def test_what_is_deprecated_may_warn(annotations: Any) -> None:
-    @annotations.Deprecated(message="Use another.", warning=True)
+def test_what_is_deprecated_may_warn(notes: Any) -> None:
+    @notes.Deprecated(message="Use another.", warning=True)
     def old() -> int:
         return 1
 
-    @annotations.Deprecated(message="Use another class.", warning=True)
+    @notes.Deprecated(message="Use another class.", warning=True)
     class Old:
         def __init__(self, value: int) -> None:
             self.value = value
 
-    with pytest.warns(annotations.RayDeprecationWarning, match=r"deprecated.*\n?.*Use another\."):
+    with pytest.warns(notes.RayDeprecationWarning, match=r"deprecated.*\n?.*Use another\."):
         assert old() == 1
     with pytest.warns(DeprecationWarning, match="Use another class"):
         assert Old(2).value == 2
 
 
-def test_what_is_deprecated_is_silent_by_default(annotations: Any) -> None:
+def test_what_is_deprecated_is_silent_by_default(notes: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert annotations.Deprecated(message="Quietly.")(lambda: 1)() == 1
+        assert notes.Deprecated(message="Quietly.")(lambda: 1)() == 1
 
 
-def test_a_deprecation_takes_no_other_keywords(annotations: Any) -> None:
+def test_a_deprecation_takes_no_other_keywords(notes: Any) -> None:
     with pytest.raises(ValueError, match="Unknown kwargs"):
-        annotations.Deprecated(reason="x")
+        notes.Deprecated(reason="x")

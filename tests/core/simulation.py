@@ -60,7 +60,7 @@ class Simulation:
     """The owner's side: the graph, what the driver holds, and what has been seen to happen."""
 
     def __init__(self, warm: int = 0, **resources: float) -> None:
-        self.graph = TaskGraph()
+        self.graph = TaskGraph(history=50)
         self.scheduler = self.graph.scheduler
         self.objects = self.graph.objects
         self.actors = self.graph.actors.actors
@@ -87,10 +87,13 @@ class Simulation:
 
     # -- what is seen ----------------------------------------------------------------------------------------------
 
-    def _note_ended(self, task: Task, values: Sequence[Value]) -> None:
+    def _note_ended(
+        self, task: Task, values: Sequence[Value], error: Value | None = None, seconds: float = 0.0
+    ) -> None:
         assert task.id not in self.ended, f"{task} ended twice"
         self.ended[task.id] = tuple(values)
-        self._complete(task, values)
+        assert error is None or all(value is error for value in values)
+        self._complete(task, values, error, seconds)
 
     def note_begun(self, call: int, worker: SimWorker) -> None:
         for other in self.workers.values():
