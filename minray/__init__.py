@@ -8,6 +8,8 @@ The files, in the order in which to read them:
 `remote_function`, `actor_class`: what `remote` makes of a function and of a class; the way from ``.remote(...)`` to a
 session. `options` says what may be chosen for them and what becomes of it, `signature` checks the arguments of a call.
 
+`actor`: what Ray's module `ray.actor` offers.
+
 `refs`: `ObjectRef`, a future value and a counted reference to it. `exceptions`: every error, and how one that was
 raised in another process arrives as an instance of its own type (`causes` does the copying).
 
@@ -32,7 +34,7 @@ Arrows point down: the public API knows `session` alone, `runtime` knows `core`,
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
 
-from minray import exceptions
+from minray import actor, exceptions
 from minray.actor_class import method
 from minray.api import (
     available_resources,
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ObjectRef",
     "__version__",
+    "actor",
     "available_resources",
     "cluster_resources",
     "exceptions",

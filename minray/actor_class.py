@@ -17,6 +17,7 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.exceptions import PendingCallsLimitExceeded
 from minray.refs import ObjectRef, id_to_bytes
 from minray.session import Session, current, ensure
 from minray.signature import Remote, Signature
@@ -274,7 +275,7 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
     def options(self, **options: Unpack[_options.CommonActorOptions]) -> ActorClass[T, C_co]:
         """The same class with other options; the original keeps its own."""
         merged: dict[str, Any] = {**self._options, **options}
-        _options.check_actor(merged)
+        _options.check_actor(merged, later=options)
         return ActorClass(self._class, merged)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -384,11 +385,29 @@ class ActorMethod(Remote[P, Out]):
         call = self._call
         if call is None:
             call = self._call = _options.method_template(session, self._template, self._name, self._options)
-        first = session.call(self._actor_id, call, args, kwargs)
+        if self._template.max_pending_calls > 0:
+            first = self._call_if_few(call, args, kwargs)
+        else:
+            first = session.call(self._actor_id, call, args, kwargs)
         count = call.num_returns
         if count == 1:
             return ObjectRef(first, session)
         return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+
+    def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        session = self._session
+        if not session.ask("reserve", self._actor_id):
+            handle = f"Actor({self._template.name}, {id_to_bytes(self._actor_id)[:16].hex()})"
+            raise PendingCallsLimitExceeded(
+                f"The task {self._name} could not be submitted to {handle} because more than "
+                f"{self._template.max_pending_calls} tasks are queued on the actor. This limit can be adjusted with "
+                "the `max_pending_calls` actor option."
+            )
+        try:
+            return session.call(self._actor_id, call, args, kwargs)
+        except BaseException:
+            session.ask("unreserve", self._actor_id)
+            raise
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
         remote = _remote
@@ -403,7 +422,7 @@ class ActorMethod(Remote[P, Out]):
             if option != "name" and option not in _options.METHOD_OPTIONS:
                 raise TypeError(f"ActorMethod.options() got an unexpected keyword argument '{option}'")
         _options.check_method(options)
-        chosen = {name: value for name, value in options.items() if value is not None}
+        chosen = {name: value for name, value in options.items() if value is not None and value != ""}
         merged = {**self._options, **chosen}
         _options.number_of_returns(merged.get("num_returns"), merged.get("kind") == "generator", self._name)
         return ActorMethod(self._actor_id, self._template, self._session, self._name, self._counted, merged)

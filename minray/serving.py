@@ -43,7 +43,10 @@ class Serving:
         self._namespace = namespace
         self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
         self._requests: dict[tuple[int, int], Watch] = {}
-        self.questions: dict[str, Callable[..., Any]] = {}
+        self.questions: dict[str, Callable[..., Any]] = {
+            "reserve": lambda worker, actor: graph.actors.reserved(actor, worker.id if worker else 0),
+            "unreserve": self._unreserve,
+        }
         self.handlers: dict[int, Callable[[Worker, Message], None]] = {
             m.HELLO: lambda worker, _: graph.worker_up(worker),
             m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
@@ -66,6 +69,11 @@ class Serving:
             m.FIND: self._on_find,
             m.ASK: self._on_ask,
         }
+
+    def _unreserve(self, worker: Worker | None, id: int) -> None:
+        actor = self._graph.actors.actors.get(id)
+        if actor is not None:
+            self._graph.actors.unreserved(actor, worker.id if worker else 0)
 
     def forget(self, worker: int) -> None:
         """It is gone, and nobody waits for what it asked."""

@@ -7,8 +7,8 @@ import select
 import socket
 import threading
 from collections import deque
-from time import perf_counter
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from minray.backend import interruptible
