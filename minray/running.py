@@ -13,14 +13,15 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from time import perf_counter
 from types import GeneratorType
-from typing import Any
+from typing import Any, NoReturn
 
 from minray.client import Client
 from minray.core.value import ERROR, NONE, Value
 from minray.current_call import current_call
-from minray.exceptions import RayTaskError, TaskCancelledError
+from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -28,12 +29,11 @@ from minray.yielding import Missing, Producers, draw, dynamic
 
 
 class ExitActor(BaseException):
-    """Raised to leave the method and end the actor."""
+    """Raised, when a call is over that has called `exit_actor`, to whoever ran it: the actor is to end."""
 
 
-def exit_actor() -> None:
-    """End the actor whose method this is called in."""
-    raise ExitActor
+#: The call that this thread or coroutine runs, where several run at once.
+_call: ContextVar[int] = ContextVar("call")
 
 
 class Calls:
@@ -49,7 +49,10 @@ class Calls:
         self._loading = threading.Lock()
         self.producers = Producers(client)
         self.actor: Any = None
+        self.is_async = False
         self._actor_id = 0
+        self._call = 0  # what the main thread runs
+        self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes) -> None:
         """Code that will be used."""
@@ -63,6 +66,7 @@ class Calls:
         if self._label is not None and op == m.RUN:
             self._label(name)
         held = self.hold(args, ids, deps)
+        self._call = id
         begun = perf_counter()
         try:
             if op == m.RUN:
@@ -78,12 +82,18 @@ class Calls:
             elif type(result) is GeneratorType:
                 result = self.drawn(result, num_returns, name, retry)
             values = self.results(result, num_returns, name)
+            if self.leaving:
+                self.leave_if_asked(id)
             # Posted before the result goes: it must reach the owner before the references in it are given back.
             self.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
-        except (ExitActor, SystemExit):
+        except ExitActor:
+            raise
+        except SystemExit:
+            self.leave_if_asked(id)
             raise
         except BaseException as error:
+            self.leave_if_asked(id)
             self.failed(id, error, name, retry, begun)
         self.over(held)
 
@@ -119,8 +129,28 @@ class Calls:
         if name == "__ray_call__":
             return lambda function, *args, **kwargs: function(self.actor, *args, **kwargs)
         if name == "__ray_terminate__":
-            return exit_actor
+            return self.exit_actor
         return getattr(self.actor, name)
+
+    def begin(self, id: int) -> None:
+        """This thread or coroutine, one of several, is about to run a call."""
+        _call.set(id)
+
+    @property
+    def current(self) -> int:
+        """The call that the calling thread or coroutine runs."""
+        return _call.get(self._call)
+
+    def exit_actor(self) -> NoReturn:
+        """Leave the method, and end the actor once it is left, even if the exception is caught on the way."""
+        self.leaving.add(self.current)
+        # On a loop SystemExit would end the loop at once, under the other calls.
+        raise AsyncioActorExit("exit_actor() is called.") if self.is_async else SystemExit(0)
+
+    def leave_if_asked(self, id: int) -> None:
+        """Raise ExitActor if the call has called `exit_actor`."""
+        if id in self.leaving:
+            raise ExitActor
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -190,9 +220,11 @@ class Calls:
     # -- becoming an actor ----------------------------------------------------------------------------------------
 
     def create(self, message: Message) -> bool:
-        """Make the actor, and answer; False if its `__init__` raised. ExitActor: it ended the actor."""
-        _, id, key, args, where, ids, deps, name, _extra = message
-        self._actor_id = id
+        """Make the actor, and answer; False if its `__init__` raised. ExitActor: that called `exit_actor`."""
+        _, id, key, args, where, ids, deps, name, extra = message
+        self._actor_id = self._call = id
+        self.is_async = bool(extra and extra.get("async"))
+        self.client.leave = self.exit_actor
         if self._label is not None:
             self._label(name)
         held = self.hold(args, ids, deps)
@@ -205,7 +237,11 @@ class Calls:
             self.actor = cls(*positional, **keywords)
             if self._label is not None and cls.__repr__ is not object.__repr__:
                 self._label(safe_repr(self.actor))
+        except SystemExit:
+            self.leave_if_asked(id)
+            raise
         except Exception as failure:
+            self.leave_if_asked(id)
             error = self._error(failure, f"{name}.__init__")
         for inner in held:
             self.client.counts.drop(inner)
