@@ -25,13 +25,15 @@ arguments, values and functions on their way.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 
+`util`: libraries on top, each imported when it is first used; they know only what is public.
+
 `core`: the task graph, a pure state machine; start with `core.graph`. `wire`: messages, framing, serialisation.
 
 Arrows point down: the public API knows `session` alone, `runtime` knows `core`, `wire` and `backend`, and nothing here
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
 
-from minray import exceptions
+from minray import exceptions, util
 from minray.actor_class import method
 from minray.api import (
     available_resources,
@@ -63,5 +65,6 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "util",
     "wait",
 ]
