@@ -30,6 +30,8 @@ arguments, values and functions on their way.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 
+`util`: libraries on top, each imported when it is first used; they know only what is public.
+
 `core`: the task graph, a pure state machine; start with `core.graph`. `wire`: messages, framing, serialisation.
 
 Arrows point down: the public API knows `session` alone, `runtime` knows `core`, `wire` and `backend`, and nothing here

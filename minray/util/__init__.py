@@ -2,8 +2,9 @@
 
 A name is imported when it is first asked for, so that `import minray` pays for none of them.
 
-`annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`. `named`: `list_named_actors`,
-`get_node_ip_address`. `state`: what tasks, actors, objects, workers there are. `metrics`: counters, gauges, histograms.
+`actor_pool`: `ActorPool`. `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI` and its like.
+`check_serialize`: `inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`. `state`: what tasks,
+actors, objects, workers there are.
 """
 
 from __future__ import annotations
@@ -12,22 +13,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minray.util.actor_pool import ActorPool
     from minray.util.check_serialize import inspect_serializability
+    from minray.util.helpers import as_completed, map_unordered
     from minray.util.named import get_node_ip_address, list_named_actors
 
 #: name -> the module that has it
 _WHERE = {
+    "ActorPool": "minray.util.actor_pool",
+    "as_completed": "minray.util.helpers",
     "get_node_ip_address": "minray.util.named",
     "inspect_serializability": "minray.util.check_serialize",
     "list_named_actors": "minray.util.named",
+    "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("annotations", "check_serialize", "state")
+_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "state")
 
 __all__ = [
+    "ActorPool",
+    "as_completed",
     "get_node_ip_address",
     "inspect_serializability",
     "list_named_actors",
+    "map_unordered",
 ]
 
 
