@@ -89,7 +89,7 @@ class BaseID:
         return self._bytes == b"\xff" * self._size
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._bytes == other._bytes
+        return isinstance(other, BaseID) and type(self) is type(other) and self._bytes == other._bytes
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self._bytes))

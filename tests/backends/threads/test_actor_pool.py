@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import minray
 from minray.util import ActorPool
 
 
-@pytest.fixture(autouse=True)
-def session() -> Iterator[None]:
-    minray.init(backend="threads", num_cpus=2)
-    yield
-    minray.shutdown()
-
-
-def test_ignoring_a_late_result_out_of_order_drops_that_of_the_oldest_call(tmp_path: Path) -> None:
+def test_ignoring_a_late_result_out_of_order_drops_that_of_the_oldest_call(ray: Any, tmp_path: Path) -> None:
     go = tmp_path / "go"
 
-    @minray.remote
+    @ray.remote
     class Worker:
         def wait(self, number: int) -> int:
             while not go.exists():
                 time.sleep(0.005)
             return number
 
-    pool = ActorPool([Worker.remote(), Worker.remote()])
+    pool: ActorPool[Any] = ActorPool([Worker.remote(), Worker.remote()])
     for number in range(2):
         pool.submit(lambda actor, number: actor.wait.remote(number), number)
     with pytest.raises(TimeoutError, match="has been ignored"):
