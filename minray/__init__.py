@@ -8,6 +8,8 @@ The files, in the order in which to read them:
 `remote_function`, `actor_class`: what `remote` makes of a function and of a class; the way from ``.remote(...)`` to a
 session. `options` says what may be chosen for them and what becomes of it, `signature` checks the arguments of a call.
 
+`actor`: what Ray's module `ray.actor` offers.
+
 `refs`: `ObjectRef`, a future value and a counted reference to it. `generators`: refs to what a generator yields, as it
 comes; `yielding` is the producer's side of that. `exceptions`: every error, and how one that was
 raised in another process arrives as an instance of its own type (`causes` does the copying).
@@ -36,7 +38,7 @@ knows a backend by name. docs/architecture.md follows one call through these fil
 
 from typing import Any
 
-from minray import exceptions, experimental, internal, util
+from minray import actor, exceptions, experimental, internal, util
 from minray.actor_class import method
 from minray.api import (
     available_resources,
@@ -90,6 +92,7 @@ __all__ = [
     "UniqueID",
     "WorkerID",
     "__version__",
+    "actor",
     "available_resources",
     "cluster_resources",
     "exceptions",

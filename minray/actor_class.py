@@ -17,6 +17,7 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.exceptions import PendingCallsLimitExceeded
 from minray.generators import ObjectRefGenerator
 from minray.ids import ActorID
 from minray.ids import actor_id as as_actor_id
@@ -287,7 +288,7 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
     def options(self, **options: Unpack[_options.CommonActorOptions]) -> ActorClass[T, C_co]:
         """The same class with other options; the original keeps its own."""
         merged: dict[str, Any] = {**self._options, **options}
-        _options.check_actor(merged)
+        _options.check_actor(merged, later=options)
         return ActorClass(self._class, merged)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -398,12 +399,30 @@ class ActorMethod(Remote[P, Out]):
         call = self._call
         if call is None:
             call = self._call = _options.method_template(session, self._template, self._name, self._options)
-        first = session.call(self._actor_id, call, args, kwargs)
+        if self._template.max_pending_calls > 0:
+            first = self._call_if_few(call, args, kwargs)
+        else:
+            first = session.call(self._actor_id, call, args, kwargs)
         count = call.num_returns
         if count == 1:
             ref: ObjectRef[Any] = ObjectRef(first, session)
             return ref if call.stream is None else ObjectRefGenerator(ref, session)
         return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+
+    def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        session = self._session
+        if not session.ask("reserve", self._actor_id):
+            handle = f"Actor({self._template.name}, {as_actor_id(self._actor_id).hex()})"
+            raise PendingCallsLimitExceeded(
+                f"The task {self._name} could not be submitted to {handle} because more than "
+                f"{self._template.max_pending_calls} tasks are queued on the actor. This limit can be adjusted with "
+                "the `max_pending_calls` actor option."
+            )
+        try:
+            return session.call(self._actor_id, call, args, kwargs)
+        except BaseException:
+            session.ask("unreserve", self._actor_id)
+            raise
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
         remote = _remote
@@ -419,7 +438,7 @@ class ActorMethod(Remote[P, Out]):
                 raise TypeError(f"ActorMethod.options() got an unexpected keyword argument '{option}'")
         _options.check_method(options)
         keeps_group_size(self._options, options)
-        chosen = {name: value for name, value in options.items() if value is not None}
+        chosen = {name: value for name, value in options.items() if value is not None and value != ""}
         merged = {**self._options, **chosen}
         number_of_returns(merged.get("num_returns"), merged.get("kind") == "generator", self._name)
         return ActorMethod(self._actor_id, self._template, self._session, self._name, self._counted, merged)

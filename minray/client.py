@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from minray.backend import Link, Store
 from minray.calling import Codec
@@ -25,6 +25,12 @@ from minray.wire.messages import Message
 
 #: What the answer to a question may raise.
 ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in (KeyError, RuntimeError, TypeError, ValueError)}
+
+#: What who calls `exit_actor` elsewhere is told.
+NO_ACTOR = (
+    "exit_actor() is called on a non-actor worker. Call it inside of an actor's method to end that actor, and "
+    "elsewhere kill(handle)."
+)
 
 #: Ids of worker n start at n << ID_BITS; the driver's at 1.
 ID_BITS = 40
@@ -145,6 +151,8 @@ class Client:
         self._requests: dict[int, Waiting | _Notice] = {}
         self._pending = 0  # notices that have not come
         self._hearing: Waiting | None = None  # the wait of a thread that reads while notices are pending
+        #: Ends the actor from within its method; None while this worker has no actor.
+        self.leave: Callable[[], NoReturn] | None = None
         #: Some thread of the worker reads the channel at all times.
         self.always_read = False
         self._known: set[bytes] = set()
@@ -325,6 +333,11 @@ class Client:
 
     def kill(self, actor: int, no_restart: bool) -> None:
         self._send((m.KILL, actor, no_restart))
+
+    def exit_actor(self) -> NoReturn:
+        if self.leave is None:
+            raise TypeError(NO_ACTOR)
+        self.leave()
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
         reply, _ = self._request(m.FIND, name, namespace)

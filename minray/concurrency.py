@@ -49,11 +49,37 @@ def group_of(message: Message) -> str:
     return name
 
 
+class Turnout:
+    """Who is inside: when a call has ended the actor nobody begins any more, and the last to leave tells."""
+
+    def __init__(self, ended: Callable[[BaseException], None]) -> None:
+        self._ended = ended
+        self._inside = 0
+        self._leaving = False
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Begin a call, unless the actor is ending."""
+        with self._lock:
+            self._inside += not self._leaving
+            return not self._leaving
+
+    def leave(self, ends: bool = False) -> None:
+        """A call is over; `ends`: it has ended the actor."""
+        with self._lock:
+            self._inside -= 1
+            self._leaving |= ends
+            last = self._leaving and not self._inside
+        if last:
+            self._ended(ExitActor())
+
+
 class Threads:
     """One pool of threads for each group. The actor itself is made on the worker's main thread (as in Ray).
 
     `limits`: how many calls each group runs at once. `enter` is called first of all on every thread that runs calls,
-    `ended` on such a thread with what a call raised to end the actor (ExitActor) or the worker (SystemExit).
+    `ended` on such a thread: with SystemExit when a call has ended the worker, with ExitActor when one has ended the
+    actor and those that had begun are over.
     """
 
     def __init__(
@@ -66,6 +92,7 @@ class Threads:
         self._calls = calls
         self._enter = enter
         self._ended = ended
+        self._turnout = Turnout(ended)
         self._pools = {name: _Pool(limit, self._serve) for name, limit in limits.items()}
 
     def create(self, message: Message) -> bool:
@@ -84,12 +111,17 @@ class Threads:
     def _serve(self, pool: _Pool) -> None:
         """A thread's whole life."""
         self._enter()
-        try:
-            while (message := pool.take()) is not None:
+        while (message := pool.take()) is not None and self._turnout.enter():
+            ends = False
+            try:
                 self._calls.run(message)
-                del message  # it may hold the arguments until the next call
-        except (ExitActor, SystemExit) as error:
-            self._ended(error)
+            except ExitActor:
+                ends = True
+            except SystemExit as error:
+                self._ended(error)
+                return
+            del message  # it may hold the arguments until the next call
+            self._turnout.leave(ends)
 
 
 class _Pool:

@@ -19,7 +19,7 @@ from time import perf_counter
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from minray.concurrency import DEFAULT, group_of
+from minray.concurrency import DEFAULT, Turnout, group_of
 from minray.current_call import current_call
 from minray.running import Calls, ExitActor, cancelled
 from minray.wire import messages as m
@@ -37,7 +37,8 @@ class Loops:
         ended: Callable[[BaseException], None],
     ) -> None:
         self._calls = calls
-        self._loops = {name: _Loop(name, limit, calls, enter, ended) for name, limit in limits.items()}
+        turnout = Turnout(ended)
+        self._loops = {name: _Loop(name, limit, calls, enter, ended, turnout) for name, limit in limits.items()}
 
     def create(self, message: Message) -> bool:
         made: Future[bool] = Future()
@@ -66,12 +67,19 @@ class _Loop:
     """One group: its event loop, the calls that run there, and those that wait."""
 
     def __init__(
-        self, group: str, limit: int, calls: Calls, enter: Callable[[], None], ended: Callable[[BaseException], None]
+        self,
+        group: str,
+        limit: int,
+        calls: Calls,
+        enter: Callable[[], None],
+        ended: Callable[[BaseException], None],
+        turnout: Turnout,
     ) -> None:
         self._limit = limit
         self._calls = calls
         self._enter = enter
         self._ended = ended
+        self._turnout = turnout
         self._inbox: deque[Message] = deque()
         self._running: dict[int, asyncio.Task[None]] = {}
         self.loop = asyncio.new_event_loop()
@@ -115,19 +123,23 @@ class _Loop:
 
     def _admit(self) -> None:
         inbox = self._inbox
-        while inbox and len(self._running) < self._limit:
+        while inbox and len(self._running) < self._limit and self._turnout.enter():
             message = inbox.popleft()
             id = message[1]
             self._running[id] = self.loop.create_task(self._run(message), name=message[8])
 
     async def _run(self, message: Message) -> None:
         id = message[1]
+        ends = False
         try:
             await self._answer(message)
-        except (ExitActor, SystemExit) as error:
+        except ExitActor:
+            ends = True
+        except SystemExit as error:
             self._ended(error)
         finally:
             del self._running[id]
+            self._turnout.leave(ends)
             if self._inbox:
                 self._admit()
 
@@ -154,13 +166,15 @@ class _Loop:
             elif isinstance(result, (GeneratorType, AsyncGeneratorType)):
                 result = calls.drawn(iter(result), num_returns, name, retry)  # type: ignore[arg-type]
             values = calls.results(result, num_returns, name)
+            calls.leave_if_asked(id)
             calls.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
         except (ExitActor, SystemExit):
             raise
-        except asyncio.CancelledError as error:
-            calls.failed(id, cancelled(id, error), name, retry, begun)
         except BaseException as error:
+            calls.leave_if_asked(id)
+            if isinstance(error, asyncio.CancelledError):
+                error = cancelled(id, error)
             calls.failed(id, error, name, retry, begun)
         calls.over(held)
 

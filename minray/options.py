@@ -9,7 +9,7 @@ Wrong types raise TypeError, wrong values and unknown names ValueError, as in Ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from typing_extensions import TypedDict
@@ -201,6 +201,20 @@ def _cap(name: str, value: int | None) -> str | None:
     return f"The keyword '{name}' must be a positive integer, or -1 for no limit, but it is {value}."
 
 
+def _groups(name: str, value: Any) -> str | None:
+    if value and isinstance(value, list):
+        raise TypeError(f"The keyword '{name}' must be a dict of names and limits, such as {{'io': 2}}, not {value!r}.")
+    groups: dict[Any, Any] = value or {}
+    for group, limit in groups.items():
+        if not isinstance(group, str) or not isinstance(limit, int):
+            raise TypeError(
+                f"A concurrency group must be a name with the number of its calls, not {group!r}: {limit!r}."
+            )
+        if limit < 1:
+            return f"The concurrency group {group!r} must have room for at least 1 call, but its limit is {limit}."
+    return None
+
+
 # --- The tables --------------------------------------------------------------------------------------------------
 
 _NUMBER = Option((float, int, _NoneType), _amount_or_none)
@@ -240,7 +254,7 @@ TASK_OPTIONS: dict[str, Option] = {
 
 ACTOR_OPTIONS: dict[str, Option] = {
     **_COMMON,
-    "concurrency_groups": Option((list, dict, _NoneType)),
+    "concurrency_groups": Option((list, dict, _NoneType), _groups),
     "enable_tensor_transport": _FLAG,
     "lifetime": Option((str, _NoneType), _lifetime),
     "max_concurrency": Option((int, _NoneType), _count),
@@ -268,13 +282,10 @@ METHOD_OPTIONS: dict[str, Option] = {
 #: Options that a later version carries out, each with the values that need nothing of it.
 PLANNED: dict[str, tuple[Any, ...]] = {
     "accelerator_type": (None,),
-    "concurrency_group": (None,),
-    "concurrency_groups": (None, {}, []),
     "enable_tensor_transport": (None, False),
     "fallback_strategy": (None, []),
     "label_selector": (None, {}),
     "max_calls": (None, 0),
-    "max_pending_calls": (None, -1, 0),
     "object_store_memory": (None, 0),
     "placement_group": (None, "default"),
     "placement_group_bundle_index": (-1,),
@@ -312,9 +323,11 @@ def check_task(options: Options, in_options: bool = False) -> None:
     warn_of_dynamic(options)
 
 
-def check_actor(options: Options) -> None:
-    """Check what `@remote(...)` or `.options(...)` was given for a class."""
+def check_actor(options: Options, later: Iterable[str] = ()) -> None:
+    """Check the options of a class; `later` are those that `.options(...)` was given, not `@remote(...)`."""
     check(options, ACTOR_OPTIONS, "actors")
+    if "concurrency_groups" in later:
+        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'. Set it in '@remote(...)'.")
     if options.get("get_if_exists") and not options.get("name"):
         raise ValueError(
             "The actor name must be specified to use `get_if_exists`: options(name=..., get_if_exists=True)."
@@ -368,7 +381,13 @@ def method_template(session: Session, actor: ActorTemplate, method: str, options
     retries = options.get("max_task_retries")
     retries = actor.max_task_retries if retries is None else retries
     retry_exceptions, retried = _retried(session, name, options)
+    group = options.get("concurrency_group")
+    groups = (actor.extra or {}).get("limits", {})
+    if group and group not in groups:
+        raise ValueError(f"The call of {name}() names {_unknown_group(group, groups)}")
     num_returns, stream, extra = yields(num_returns, options)
+    if group:
+        extra = {**(extra or {}), "concurrency_group": group}
     return MethodTemplate(
         key=_key(name, method, num_returns, retries, retried, extra),
         method=method,
@@ -379,6 +398,11 @@ def method_template(session: Session, actor: ActorTemplate, method: str, options
         stream=stream,
         extra=extra,
     )
+
+
+def _unknown_group(group: str, groups: Iterable[str]) -> str:
+    known = sorted(filter(None, groups))
+    return f"the concurrency group {group!r}, which its class does not have. It has: {known or 'none'}."
 
 
 def _retried(session: Session, name: str, options: Options) -> tuple[Any, Any]:
@@ -405,7 +429,13 @@ def actor_template(
     max_concurrency = options.get("max_concurrency")
     if not max_concurrency:
         max_concurrency = ASYNC_CONCURRENCY if is_async else 1
+    groups = options.get("concurrency_groups") or {}
+    for method, chosen_for in methods.items():
+        group = chosen_for.get("concurrency_group")
+        if group and group not in groups:
+            raise AssertionError(f"{name}.{method}() names {_unknown_group(group, groups)}")  # Ray's type
     several = is_async or max_concurrency > 1
+    concurrent = several or bool(groups)
     any_order = options.get("allow_out_of_order_execution")
     if several and any_order is False:
         kind = "async" if is_async else "multi-threaded"
@@ -421,7 +451,9 @@ def actor_template(
         "namespace": options.get("namespace"),
         "lifetime": options.get("lifetime"),
         "in_order": not (several if any_order is None else any_order),
-        "extra": {"async": is_async, "limits": {"": max_concurrency}} if several else None,
+        "concurrent": concurrent,
+        "max_pending_calls": options.get("max_pending_calls") or -1,
+        "extra": {"async": is_async, "limits": {**groups, "": max_concurrency}} if concurrent else None,
         "max_unread": _limit(options.get("_actor_generator_backpressure_num_objects")),
     }
     if chosen["max_unread"] is not None:

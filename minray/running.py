@@ -15,12 +15,12 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 from types import GeneratorType
-from typing import Any
+from typing import Any, NoReturn
 
 from minray.client import Client
 from minray.core.value import ERROR, NONE, Value
 from minray.current_call import current_call
-from minray.exceptions import RayTaskError, TaskCancelledError
+from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -28,12 +28,7 @@ from minray.yielding import Missing, Producers, draw, dynamic
 
 
 class ExitActor(BaseException):
-    """Raised to leave the method and end the actor."""
-
-
-def exit_actor() -> None:
-    """End the actor whose method this is called in."""
-    raise ExitActor
+    """Raised, when a call is over that has called `exit_actor`, to whoever ran it: the actor is to end."""
 
 
 class Calls:
@@ -49,7 +44,9 @@ class Calls:
         self._loading = threading.Lock()
         self.producers = Producers(client)
         self.actor: Any = None
+        self.is_async = False
         self._actor_id = 0
+        self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes) -> None:
         """Code that will be used."""
@@ -78,12 +75,18 @@ class Calls:
             elif type(result) is GeneratorType:
                 result = self.drawn(result, num_returns, name, retry)
             values = self.results(result, num_returns, name)
+            if self.leaving:
+                self.leave_if_asked(id)
             # Posted before the result goes: it must reach the owner before the references in it are given back.
             self.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
-        except (ExitActor, SystemExit):
+        except ExitActor:
+            raise
+        except SystemExit:
+            self.leave_if_asked(id)
             raise
         except BaseException as error:
+            self.leave_if_asked(id)
             self.failed(id, error, name, retry, begun)
         self.over(held)
 
@@ -119,8 +122,20 @@ class Calls:
         if name == "__ray_call__":
             return lambda function, *args, **kwargs: function(self.actor, *args, **kwargs)
         if name == "__ray_terminate__":
-            return exit_actor
+            return self.exit_actor
         return getattr(self.actor, name)
+
+    def exit_actor(self) -> NoReturn:
+        """Leave the method, and end the actor once it is left, even if the exception is caught on the way."""
+        call = current_call.get()
+        self.leaving.add(call[0] if call is not None else 0)
+        # On a loop SystemExit would end the loop at once, under the other calls.
+        raise AsyncioActorExit("exit_actor() is called.") if self.is_async else SystemExit(0)
+
+    def leave_if_asked(self, id: int) -> None:
+        """Raise ExitActor if the call has called `exit_actor`."""
+        if id in self.leaving:
+            raise ExitActor
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -190,9 +205,11 @@ class Calls:
     # -- becoming an actor ----------------------------------------------------------------------------------------
 
     def create(self, message: Message) -> bool:
-        """Make the actor, and answer; False if its `__init__` raised. ExitActor: it ended the actor."""
-        _, id, key, args, where, ids, deps, name, _extra = message
+        """Make the actor, and answer; False if its `__init__` raised. ExitActor: that called `exit_actor`."""
+        _, id, key, args, where, ids, deps, name, extra = message
         self._actor_id = id
+        self.is_async = bool(extra and extra.get("async"))
+        self.client.leave = self.exit_actor
         if self._label is not None:
             self._label(name)
         held = self.hold(args, ids, deps)
@@ -205,7 +222,12 @@ class Calls:
             self.actor = cls(*positional, **keywords)
             if self._label is not None and cls.__repr__ is not object.__repr__:
                 self._label(safe_repr(self.actor))
+            self.leave_if_asked(0)
+        except SystemExit:
+            self.leave_if_asked(0)
+            raise
         except Exception as failure:
+            self.leave_if_asked(0)
             error = self._error(failure, f"{name}.__init__")
         for inner in held:
             self.client.counts.drop(inner)

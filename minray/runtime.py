@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter, sleep
-from typing import Any
+from typing import Any, NoReturn
 
 from minray.about import About
 from minray.backend import PoolConfig, WorkerPool
 from minray.calling import Codec, EncodedCall
-from minray.client import ID_BITS
+from minray.client import ID_BITS, NO_ACTOR
 from minray.code import make_code
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
@@ -408,6 +408,9 @@ class Runtime:
             self._graph.actors.killed(actor, no_restart)
             self._event()
         self._deliver()
+
+    def exit_actor(self) -> NoReturn:
+        raise TypeError(NO_ACTOR)
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
         with self._lock:

@@ -47,7 +47,11 @@ class Serving:
         self._namespace = namespace
         self._templates: dict[bytes, TaskTemplate | ActorTemplate | MethodTemplate] = {}
         self._requests: dict[tuple[int, int], Watch] = {}
-        self.questions: dict[str, Callable[..., Any]] = {"peek": lambda _, stream: graph.streams.peek(stream)}
+        self.questions: dict[str, Callable[..., Any]] = {
+            "peek": lambda _, stream: graph.streams.peek(stream),
+            "reserve": lambda worker, actor: graph.actors.reserved(actor, worker.id if worker else 0),
+            "unreserve": self._unreserve,
+        }
         self.handlers: dict[int, Callable[[Worker, Message], None]] = {
             m.HELLO: self._on_hello,
             m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
@@ -73,6 +77,11 @@ class Serving:
             m.FIND: self._on_find,
             m.ASK: self._on_ask,
         }
+
+    def _unreserve(self, worker: Worker | None, id: int) -> None:
+        actor = self._graph.actors.actors.get(id)
+        if actor is not None:
+            self._graph.actors.unreserved(actor, worker.id if worker else 0)
 
     def forget(self, worker: int) -> None:
         """It is gone, and nobody waits for what it asked."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from minray import interrupts
 
@@ -65,6 +65,10 @@ class Session(Protocol):
 
     def kill(self, actor: int, no_restart: bool) -> None:
         """End an actor at once, whatever it is doing."""
+        ...
+
+    def exit_actor(self) -> NoReturn:
+        """End the calling actor, by an exception that leaves its method. TypeError: no actor's method calls this."""
         ...
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:

@@ -24,8 +24,8 @@ from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
 if TYPE_CHECKING:
     from minray.core.graph import TaskGraph
 
-#: Calls that may be at an actor's worker at once. More would only move the queue into its socket. Where the actor keeps
-#: no order there is no such limit: those that wait, for one concurrency group, say, must not hold back others.
+#: Calls that may be at an actor's worker at once. More would only move the queue into its socket. Where several run at
+#: once there is no such limit: those that wait for one concurrency group must not hold back those of another.
 CALLS_AHEAD = 1024
 
 #: So many actors that are dead can still be listed.
@@ -130,9 +130,9 @@ class ActorTable:
         actor = self.actors.get(actor_id)
         name = method.name
         caller = 0 if submitter is None else submitter.id
-        if actor is not None and not actor.template.in_order:
-            caller = id
         task = Task(id, call, caller, name, method.num_returns, method.max_retries)
+        if actor is not None and not actor.template.in_order:
+            task.line = id
         task.method = method
         task.actor = actor
         graph = self.graph
@@ -145,7 +145,7 @@ class ActorTable:
         elif actor.death is not None:
             graph.fail(task, actor.death)
         else:
-            queue = actor.queues.get(task.caller)
+            queue = actor.queues.get(task.line)
             if queue is not None:
                 queue.append(task)
                 actor.queued += 1
@@ -154,15 +154,37 @@ class ActorTable:
             if not task.missing:
                 graph._ready(task)
 
+    def reserved(self, actor_id: int, caller: int) -> bool:
+        """A caller wants to make one more call of an actor with `max_pending_calls`: whether it may.
+
+        If so the call counts from now on, until it is done or `unreserved`.
+        """
+        actor = self.actors.get(actor_id)
+        if actor is None or actor.death is not None:
+            return True  # the call will say why it fails
+        pending = actor.pending.get(caller, 0)
+        if pending >= actor.template.max_pending_calls:
+            return False
+        actor.pending[caller] = pending + 1
+        return True
+
+    def unreserved(self, actor: Actor, caller: int) -> None:
+        """A call that counted is done, or was not made after all."""
+        pending = actor.pending.get(caller, 0) - 1
+        if pending > 0:
+            actor.pending[caller] = pending
+        else:
+            actor.pending.pop(caller, None)
+
     def call_ready(self, actor: Actor, task: Task) -> None:
         """A call's arguments are there; it goes when those before it have gone."""
         if actor.death is not None:
             return  # it is about to be told
         task.state = READY
         worker = actor.worker
-        if task.caller in actor.queues:
+        if task.line in actor.queues:
             if worker is not None:
-                self._send_caller(actor, worker, task.caller)
+                self._send_line(actor, worker, task.line)
         elif worker is not None and not _is_full(worker):
             self._send(worker, task)
         else:
@@ -170,9 +192,9 @@ class ActorTable:
 
     def _queue_first(self, actor: Actor, task: Task) -> None:
         """Queue a call in front of its caller's others."""
-        queue = actor.queues.get(task.caller)
+        queue = actor.queues.get(task.line)
         if queue is None:
-            actor.queues[task.caller] = deque((task,))
+            actor.queues[task.line] = deque((task,))
         else:
             queue.appendleft(task)
         actor.queued += 1
@@ -183,8 +205,8 @@ class ActorTable:
         worker.sent[task.id] = task
         self.graph.out.append(("run", worker, task))
 
-    def _send_caller(self, actor: Actor, worker: Worker, caller: int) -> None:
-        queue = actor.queues[caller]
+    def _send_line(self, actor: Actor, worker: Worker, line: int) -> None:
+        queue = actor.queues[line]
         while queue:
             task = queue[0]
             if task.state != DONE:
@@ -193,31 +215,31 @@ class ActorTable:
                 actor.queued -= 1
                 self._send(worker, task)
             queue.popleft()
-        del actor.queues[caller]
+        del actor.queues[line]
 
     def _send_queued(self, actor: Actor, worker: Worker) -> None:
-        for caller in list(actor.queues):
+        for line in list(actor.queues):
             if _is_full(worker):
                 return
-            self._send_caller(actor, worker, caller)
-            if caller in actor.queues:  # whoever got less this time comes first the next
-                actor.queues[caller] = actor.queues.pop(caller)
+            self._send_line(actor, worker, line)
+            if line in actor.queues:  # whoever got less this time comes first the next
+                actor.queues[line] = actor.queues.pop(line)
 
     def call_finished(self, actor: Actor) -> None:
         worker = actor.worker
         # Only calls that the limit held back can go now: all others have gone as soon as they were ready.
-        if actor.queued and worker is not None and len(worker.sent) == CALLS_AHEAD - 1 and actor.template.in_order:
+        if actor.queued and worker is not None and len(worker.sent) == CALLS_AHEAD - 1:
             self._send_queued(actor, worker)
         if not actor.in_scope:
             self._end_if_unused(actor)
 
     def drop(self, actor: Actor, task: Task, error: Value) -> None:
         """End a call that was not sent: those behind it may go."""
-        if task.caller in actor.queues:
+        if task.line in actor.queues:
             actor.queued -= 1  # it stays in its queue, done, until it comes to the front
         self.graph.fail(task, error)
-        if actor.worker is not None and task.caller in actor.queues:
-            self._send_caller(actor, actor.worker, task.caller)
+        if actor.worker is not None and task.line in actor.queues:
+            self._send_line(actor, actor.worker, task.line)
         if not actor.in_scope:
             self._end_if_unused(actor)
 
@@ -257,7 +279,7 @@ class ActorTable:
         """The actor ended itself: no restart."""
         actor = worker.actor
         if actor is not None and actor.worker is worker:
-            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "exit_actor() was called", None))
+            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "exit_actor() is called", None))
 
     def worker_lost(self, worker: Worker, sent: list[Task], cause: str, charged: bool = True) -> None:
         """Its worker is gone: restart it if it may, else fail its calls. `charged`: that counts as a restart."""
@@ -359,9 +381,9 @@ class ActorTable:
             waiting = [task for queue in actor.queues.values() for task in queue if task.state != DONE]
             assert actor.queued == len(waiting), actor
             assert actor.name_key is None or actor.death is not None or self.names[actor.name_key] is actor
-            for caller, queue in actor.queues.items():
+            for line, queue in actor.queues.items():
                 for task in queue:
-                    assert task.actor is actor and task.caller == caller and task.state != SENT, task
+                    assert task.actor is actor and task.line == line and task.state != SENT, task
                 if actor.worker is not None and not _is_full(actor.worker) and queue:
                     assert queue[0].state == WAITING, f"{queue[0]} could have been sent"
 
@@ -370,4 +392,4 @@ def _is_full(worker: Worker) -> bool:
     """Whether an actor's worker has as many calls in front of it as it may."""
     actor = worker.actor
     assert actor is not None
-    return len(worker.sent) >= CALLS_AHEAD and actor.template.in_order
+    return len(worker.sent) >= CALLS_AHEAD and not actor.template.concurrent

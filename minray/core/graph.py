@@ -230,6 +230,8 @@ class TaskGraph:
         task.state = DONE
         task.worker = None
         del self.tasks[task.id]
+        if task.actor is not None and task.actor.pending:
+            self.actors.unreserved(task.actor, task.caller)
         objects = self.objects
         id = task.id
         for value in values:

@@ -301,7 +301,7 @@ class Scheduler:
         """A call on `worker` waits for others: lend its resources out, and take back what is queued behind it."""
         worker.blocked += 1
         # An actor that runs several calls at once keeps what it has: others of them go on (Ray does the same).
-        if not worker.lent and (worker.actor is None or worker.actor.template.in_order):
+        if not worker.lent and not (worker.actor is not None and worker.actor.template.concurrent):
             # Its CPUs alone: a GPU that a task has loaded something on is still in use (Ray does the same).
             worker.lent = tuple([part for part in worker.held if part[0] == "CPU"])
             worker.node.give(worker.lent)

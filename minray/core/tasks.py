@@ -53,6 +53,7 @@ class Task:
         "call",
         "cost",
         "id",
+        "line",
         "method",
         "missing",
         "name",
@@ -67,7 +68,8 @@ class Task:
     def __init__(self, id: int, call: Call, caller: int, name: str, num_returns: int, retries: int) -> None:
         self.id = id
         self.call = call
-        self.caller = caller  # in whose order it comes; at an actor that keeps no order each call is on its own
+        self.caller = caller  # the worker that it was submitted in; 0 is the driver
+        self.line = caller  # the queue at its actor: its caller's, or (where no order is kept) its own
         self.name = name
         self.num_returns = num_returns
         self.retries = retries  # how often it may still be run again; -1 is "for ever"
@@ -195,7 +197,7 @@ class Worker:
 class Actor:
     """One actor: its calls queue per caller, in the caller's order, and go to its own worker.
 
-    Where the template wants no order each call is a caller of its own.
+    Where the template wants no order each call has a queue of its own.
     """
 
     __slots__ = (
@@ -206,6 +208,7 @@ class Actor:
         "in_scope",
         "missing",
         "name_key",
+        "pending",
         "queued",
         "queues",
         "quota",
@@ -230,6 +233,7 @@ class Actor:
         self.queued = 0
         self.quota: Quota | None = None  # of its streams together, in the present incarnation
         self.name_key: tuple[str, str] | None = None
+        self.pending: dict[int, int] = {}  # unfinished calls by caller, if there is a limit to them
 
     def __repr__(self) -> str:
         state = "dead" if self.death else "alive" if self.created else "starting"

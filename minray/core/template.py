@@ -131,21 +131,24 @@ class MethodTemplate:
 class ActorTemplate:
     """What every actor made from one class under one set of options has in common.
 
-    `demand` is held for the actor's whole life. `in_order`: calls reach it in the order in which each caller made them,
-    one at a time; else as soon as their arguments are there, and several may run at once. `methods` maps a public
-    method's name to its `@method` options (``{"num_returns": 2}``), so that a handle that arrives in another process
-    knows what it may call. `max_unread` is how many items of all its streams together may be unread, None for any
-    number.
+    `demand` is held for the actor's whole life. `in_order`: calls reach it in the order in which each caller made
+    them; else as soon as their arguments are there. `concurrent`: it may run several calls at once.
+    `max_pending_calls` is how many unfinished calls each caller may have there; -1 is "any number". `methods` maps a
+    public method's name to its `@method` options (``{"num_returns": 2}``), so that a handle that arrives in another
+    process knows what it may call. `max_unread` is how many items of all its streams together may be unread, None for
+    any number.
     """
 
     __slots__ = (
         "code",
+        "concurrent",
         "demand",
         "extra",
         "in_order",
         "key",
         "lifetime",
         "max_concurrency",
+        "max_pending_calls",
         "max_restarts",
         "max_task_retries",
         "max_unread",
@@ -172,6 +175,8 @@ class ActorTemplate:
         max_unread: int | None = None,
         extra: dict[str, Any] | None = None,
         in_order: bool = True,
+        concurrent: bool = False,
+        max_pending_calls: int = -1,
     ) -> None:
         self.key = key
         self.code = code
@@ -188,6 +193,8 @@ class ActorTemplate:
         self.lifetime = lifetime
         self.extra = extra
         self.in_order = in_order
+        self.concurrent = concurrent
+        self.max_pending_calls = max_pending_calls
 
     def without_code(self) -> ActorTemplate:
         """As much of it as a handle needs."""

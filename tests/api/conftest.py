@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -125,6 +125,9 @@ class FakeSession:
 
     def kill(self, actor: int, no_restart: bool) -> None:
         self.killed.append((actor, no_restart))
+
+    def exit_actor(self) -> NoReturn:
+        raise TypeError("no actor")
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
         if (name, namespace) not in self.named:

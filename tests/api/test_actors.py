@@ -155,7 +155,7 @@ def test_a_method_takes_options(session: Any) -> None:
         ({"num_returns": -1}, ValueError, "non-negative integer"),
         ({"num_returns": "a"}, TypeError, "must be a number"),
         ({"name": 3}, TypeError, "'name' must be str or None"),
-        ({"concurrency_group": "io"}, NotImplementedError, "concurrency_group='io'"),
+        ({"concurrency_group": 3}, TypeError, "'concurrency_group' must be str or None"),
         ({"max_task_retries": -2}, ValueError, "None, 0, -1 or a positive integer"),
         ({"retry_exceptions": [1]}, ValueError, "a boolean or a list of exceptions"),
     ],

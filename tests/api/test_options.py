@@ -119,7 +119,7 @@ def test_what_is_not_carried_out_yet_is_refused_and_never_ignored(chosen: dict[s
 
 def test_values_of_such_options_that_ask_for_nothing_are_accepted() -> None:
     task.options(runtime_env={}, scheduling_strategy="SPREAD", accelerator_type=None, placement_group="default")
-    Actor.options(concurrency_groups={}, max_pending_calls=-1, scheduling_strategy="DEFAULT", label_selector=None)
+    Actor.options(max_pending_calls=-1, scheduling_strategy="DEFAULT", label_selector=None)
 
 
 def generate() -> Any:
