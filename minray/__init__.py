@@ -42,6 +42,7 @@ from minray import actor, exceptions, experimental, internal, util
 from minray.actor_class import method
 from minray.api import (
     available_resources,
+    cancel,
     cluster_resources,
     get,
     get_actor,
@@ -103,6 +104,7 @@ __all__ = [
     "init",
     "internal",
     "is_initialized",
+    "cancel",
     "kill",
     "method",
     "put",

@@ -18,10 +18,11 @@ from types import GeneratorType
 from typing import Any, NoReturn
 
 from minray.client import Client
-from minray.core.value import ERROR, NONE, Value
+from minray.core.value import ERROR, NONE, Value, fault
 from minray.current_call import current_call
 from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
+from minray.stopping import Interruptible
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray.yielding import Missing, Producers, draw, dynamic
@@ -46,6 +47,8 @@ class Calls:
         self.actor: Any = None
         self.is_async = False
         self._actor_id = 0
+        self.interruptible: Interruptible | None = None  # calls the functions of tasks
+        self.cancelled: set[int] = set()  # calls that somebody has cancelled, from then until they are over
         self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes) -> None:
@@ -69,14 +72,24 @@ class Calls:
             current_call.set((id, name, function, target if op == m.CALL else ""))
             positional, keywords = self.codec.arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
-            result = function(*positional, **keywords)
+            if op == m.RUN and self.interruptible is not None:
+                result = self.interruptible.run(id, function, positional, keywords)
+            else:
+                if id in self.cancelled:  # since it left the queue
+                    raise KeyboardInterrupt
+                result = function(*positional, **keywords)
             if extra is not None and "yields" in extra:
-                result = self._yielded(id, result, extra["yields"], name, retry)
+                result = self._draw(op, id, self._yielded, (id, result, extra["yields"], name, retry))
             elif type(result) is GeneratorType:
-                result = self.drawn(result, num_returns, name, retry)
+                result = self._draw(op, id, self.drawn, (result, num_returns, name, retry))
             values = self.results(result, num_returns, name)
             if self.leaving:
                 self.leave_if_asked(id)
+            if op == m.CALL and id in self.cancelled:
+                self.cancelled.discard(id)
+                self.client.post((m.FAILED, id, self._too_late(id), False, perf_counter() - begun))
+                self.over(held)
+                return
             # Posted before the result goes: it must reach the owner before the references in it are given back.
             self.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
@@ -89,6 +102,16 @@ class Calls:
             self.leave_if_asked(id)
             self.failed(id, error, name, retry, begun)
         self.over(held)
+
+    def _draw(self, op: int, id: int, draw: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Run a generator, which has only been made so far."""
+        if op == m.RUN and self.interruptible is not None:
+            return self.interruptible.run(id, draw, args, {})
+        return draw(*args)
+
+    def _too_late(self, id: int) -> Value:
+        """The result of a call that was cancelled while it ran, and could not be interrupted."""
+        return fault("Cancelled", id, self._actor_id, True)
 
     def hold(self, args: Value, ids: tuple[int, ...], deps: list[Value]) -> list[int]:
         """Count the references that came with a call, until its arguments are unpickled and it is over."""
@@ -131,6 +154,13 @@ class Calls:
         self.leaving.add(call[0] if call is not None else 0)
         # On a loop SystemExit would end the loop at once, under the other calls.
         raise AsyncioActorExit("exit_actor() is called.") if self.is_async else SystemExit(0)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the calling thread's call. RuntimeError: in an async actor."""
+        if self.is_async:
+            raise RuntimeError("This method is not supported in an async actor.")
+        call = current_call.get()
+        return call is not None and call[0] in self.cancelled
 
     def leave_if_asked(self, id: int) -> None:
         """Raise ExitActor if the call has called `exit_actor`."""
@@ -184,6 +214,7 @@ class Calls:
 
     def failed(self, id: int, error: BaseException, name: str, retry: Any, begun: float) -> None:
         """Answer that the call raised."""
+        self.cancelled.discard(id)
         if isinstance(error, KeyboardInterrupt):
             error = cancelled(id, error)
         wrapped, again = self._error(error, name), self._retries(error, retry)
