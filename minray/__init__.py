@@ -44,6 +44,7 @@ from minray import actor, exceptions, experimental, internal, util
 from minray.actor_class import method
 from minray.api import (
     available_resources,
+    cancel,
     cluster_resources,
     get,
     get_actor,
@@ -105,6 +106,7 @@ __all__ = [
     "init",
     "internal",
     "is_initialized",
+    "cancel",
     "kill",
     "method",
     "put",

@@ -19,7 +19,7 @@ from minray import interrupts
 from minray import options as _options
 from minray.exceptions import PendingCallsLimitExceeded
 from minray.generators import ObjectRefGenerator
-from minray.ids import ActorID, id_to_bytes
+from minray.ids import ActorID
 from minray.ids import actor_id as as_actor_id
 from minray.refs import ObjectRef
 from minray.returns import keeps_group_size, number_of_returns
@@ -412,7 +412,7 @@ class ActorMethod(Remote[P, Out]):
     def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         session = self._session
         if not session.ask("reserve", self._actor_id):
-            handle = f"Actor({self._template.name}, {id_to_bytes(self._actor_id)[:16].hex()})"
+            handle = f"Actor({self._template.name}, {as_actor_id(self._actor_id).hex()})"
             raise PendingCallsLimitExceeded(
                 f"The task {self._name} could not be submitted to {handle} because more than "
                 f"{self._template.max_pending_calls} tasks are queued on the actor. This limit can be adjusted with "

@@ -233,6 +233,33 @@ def kill(actor: ActorHandle[Any] | type[Any], *, no_restart: bool = True) -> Non
     ensure().kill(actor._minray_id, no_restart)
 
 
+def cancel(
+    ray_waitable: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+) -> None:
+    """Cancel the task, or the actor's call, that a ref is a result of. Does not wait. A finished one stays as it is.
+
+    1. What has not begun never will: `get` raises `TaskCancelledError`.
+    2. A running task is interrupted: KeyboardInterrupt in its code, which it may catch (then its result counts). In
+       processes that ends a sleep or a wait for a lock, too; code in C, and on the threads backend all waits, go on to
+       their ends first.
+    3. With `force` the worker of a running task is ended. ValueError for actors' calls: use `minray.kill(actor)`.
+    4. A running call of an async actor is cancelled as an `asyncio.Task` is. Other actors go on; the call can ask
+       ``get_runtime_context().is_canceled()``, and its result is a `TaskCancelledError`.
+
+    With `recursive` so are the calls that it has made, and theirs. Nothing that was cancelled is retried. Not promised:
+    that the cancelled call has no effect, or that it comes in time.
+
+    Raises TypeError if it is neither a ref nor a generator of refs.
+    """
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        ray_waitable = ray_waitable._generator_ref
+    if not isinstance(ray_waitable, ObjectRef):
+        raise TypeError(
+            f"minray.cancel() only supported for object refs. For actors, try minray.kill(). Got: {type(ray_waitable)}."
+        )
+    ensure().ask("cancel", id_of(ray_waitable), force, recursive)
+
+
 # --- The run -----------------------------------------------------------------------------------------------------
 
 

@@ -79,11 +79,12 @@ class Link(Protocol):
         ...
 
     def receive(self, timeout: float | None) -> list[Message]:
-        """What has come, in order; empty after `timeout` seconds. One thread at a time. EOFError: the end."""
+        """What has come, in order (with a time-out of 0 all of it); empty after `timeout` seconds, or a `wake`. One
+        thread at a time. EOFError: the end."""
         ...
 
-    def hang_up(self) -> None:
-        """The worker is about to end: let `receive` return, or raise EOFError, at once. Any thread."""
+    def wake(self) -> None:
+        """Let `receive` return soon, perhaps with nothing. Any thread."""
         ...
 
 

@@ -18,6 +18,7 @@ from minray.backend import Link, Store
 from minray.calling import Codec
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, STORED, Value
+from minray.current_call import current_call
 from minray.exceptions import GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
 from minray.wire import messages as m
@@ -91,6 +92,12 @@ class Counts:
         return tuple(back)
 
 
+def _parent() -> int:
+    """The call that makes another one. A thread that it has started makes them on its own account."""
+    call = current_call.get()
+    return 0 if call is None else call[0] if call[0] >> 63 == 0 else 0
+
+
 class _Notice:
     """A request that nobody waits for: whoever reads the answer calls back."""
 
@@ -129,6 +136,10 @@ class _Fetched:
             self._client.counts.drop(id)
 
 
+def _never() -> bool:
+    return False
+
+
 def _nothing() -> None:
     """Nobody serves in a worker, so nobody has to be woken."""
 
@@ -153,6 +164,8 @@ class Client:
         self._hearing: Waiting | None = None  # the wait of a thread that reads while notices are pending
         #: Ends the actor from within its method; None while this worker has no actor.
         self.leave: Callable[[], NoReturn] | None = None
+        #: Whether somebody has cancelled the call that asks; the worker knows.
+        self.is_cancelled: Callable[[], bool] = _never
         #: Some thread of the worker reads the channel at all times.
         self.always_read = False
         self._known: set[bytes] = set()
@@ -211,19 +224,48 @@ class Client:
     def _request(self, op: int, *rest: Any, timeout: float | None = None) -> tuple[Message, bool]:
         """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has."""
         waiting = Waiting()
+        waiting.thread = threading.get_ident()
         with self._ids_lock:
             self._next_request += 1
             number = self._next_request
         self._requests[number] = waiting
         self._send((op, number, *rest))
-        in_time = self.reader.wait(waiting, timeout)
-        if not in_time:
-            self._send((m.FORGET, number))
-            self.reader.wait(waiting)
+        try:
+            in_time = self.reader.wait(waiting, timeout)
+            if not in_time:
+                self._send((m.FORGET, number))
+                self.reader.wait(waiting)
+        except KeyboardInterrupt:
+            self._abandon(number, waiting)
+            raise
         reply: Any = waiting.reply
         if reply[0] == m.ANSWER and reply[2] is not None:
             raise ERRORS[reply[2]](reply[3])
         return reply, in_time
+
+    def _abandon(self, number: int, waiting: Waiting) -> None:
+        """The call that asked was interrupted. What comes all the same is given back."""
+
+        def give_back(reply: Any) -> None:
+            if reply[0] == m.VALUES:
+                _Fetched(self, reply)
+
+        self._requests[number] = _Notice(give_back)
+        if waiting.reply is None:
+            self._send((m.FORGET, number))
+        else:
+            del self._requests[number]
+            give_back(waiting.reply)
+
+    def break_wait(self, thread: int) -> bool:
+        """If that thread waits for an answer, make it raise KeyboardInterrupt. Any thread of this process."""
+        for waiting in list(self._requests.values()):
+            if isinstance(waiting, Waiting) and waiting.thread == thread and not waiting.done:
+                waiting.broken = True
+                waiting.nudge()
+                self._link.wake()
+                return True
+        return False
 
     # -- references -----------------------------------------------------------------------------------------------
 
@@ -260,7 +302,7 @@ class Client:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
         first = self._new_ids(template.counted)
-        self._send((m.SUBMIT, first, template.key, *call))
+        self._send((m.SUBMIT, first, template.key, *call, _parent()))
         self._let_go(call[1], call[2])
         return first
 
@@ -276,7 +318,7 @@ class Client:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
         first = self._new_ids(template.counted)
-        self._send((m.SUBMIT_CALL, first, actor, template.key, *call))
+        self._send((m.SUBMIT_CALL, first, actor, template.key, *call, _parent()))
         self._let_go(call[1], call[2])
         return first
 

@@ -11,8 +11,8 @@ channel meanwhile.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
-from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from minray.running import Calls, ExitActor
@@ -31,6 +31,11 @@ class Concurrency(Protocol):
 
     def add(self, message: Message) -> None:
         """Run a call as soon as its group has room. Does not wait."""
+        ...
+
+    def cancel(self, id: int) -> bool:
+        """Somebody has cancelled a call, which is in `Calls.cancelled`. True: it was waiting, and will not begin. Any
+        thread."""
         ...
 
     def threads(self) -> list[threading.Thread]:
@@ -101,6 +106,9 @@ class Threads:
     def add(self, message: Message) -> None:
         self._pools[group_of(message)].add(message)
 
+    def cancel(self, id: int) -> bool:
+        return any(pool.remove(id) for pool in self._pools.values())
+
     def threads(self) -> list[threading.Thread]:
         return [thread for pool in self._pools.values() for thread in pool.threads]
 
@@ -112,7 +120,6 @@ class Threads:
         """A thread's whole life."""
         self._enter()
         while (message := pool.take()) is not None and self._turnout.enter():
-            self._calls.begin(message[1])
             ends = False
             try:
                 self._calls.run(message)
@@ -131,12 +138,13 @@ class _Pool:
     def __init__(self, limit: int, serve: Callable[[_Pool], None]) -> None:
         self._limit = limit
         self._serve = serve
-        self._calls: SimpleQueue[Message | None] = SimpleQueue()
+        self._calls: deque[Message | None] = deque()
+        self._there = threading.Semaphore(0)  # at least as often as there are calls
         self._idle = threading.Semaphore(0)
         self.threads: list[threading.Thread] = []
 
     def add(self, message: Message) -> None:
-        self._calls.put(message)
+        self._put(message)
         if len(self.threads) < self._limit and not self._idle.acquire(blocking=False):
             name = f"minray-call-{len(self.threads) + 1}"
             thread = threading.Thread(target=self._serve, args=(self,), name=name, daemon=True)
@@ -145,12 +153,30 @@ class _Pool:
 
     def take(self) -> Message | None:
         """The next call, for one of the threads; None: there will be no more."""
-        try:
-            return self._calls.get_nowait()
-        except Empty:
-            self._idle.release()
-            return self._calls.get()
+        while True:
+            if not self._there.acquire(blocking=False):
+                self._idle.release()
+                self._there.acquire()
+            try:
+                return self._calls.popleft()
+            except IndexError:  # it was cancelled
+                continue
+
+    def remove(self, id: int) -> bool:
+        """Take a call that waits out of the queue; False if it is not there (any more). Any thread."""
+        for message in tuple(self._calls):
+            if message is not None and message[1] == id:
+                try:
+                    self._calls.remove(message)
+                except ValueError:  # a thread was faster
+                    return False
+                return True
+        return False
 
     def close(self) -> None:
         for _ in self.threads:
-            self._calls.put(None)
+            self._put(None)
+
+    def _put(self, message: Message | None) -> None:
+        self._calls.append(message)
+        self._there.release()

@@ -22,7 +22,7 @@ from time import monotonic, sleep
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-__all__ = ["deliver", "guard", "interruptible", "unguard"]
+__all__ = ["deliver", "guard", "half_way", "interruptible", "protect", "unguard"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,12 +49,17 @@ def interruptible(function: F) -> F:
 
 def guard(module: str) -> None:
     """Take over SIGINT if nobody else has, for minray and the package of a backend's `module`. In the main thread."""
-    package = module.partition(".")[0]
-    if package not in ("", "__main__"):
-        _guarded.add(package)
+    protect(module)
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def protect(module: str) -> None:
+    """Functions of the package of a backend's `module` must not be left half-way."""
+    package = module.partition(".")[0]
+    if package not in ("", "__main__"):
+        _guarded.add(package)
 
 
 def unguard() -> None:
@@ -79,7 +84,7 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     if repeated and not put_off:
         return  # it has been delivered
     now = monotonic()
-    if _half_way(frame) and (not put_off or now < _since + LIMIT_SECONDS):
+    if half_way(frame) and (not put_off or now < _since + LIMIT_SECONDS):
         try:
             # Not a threading.Timer: its locks may be those that this thread holds right now.
             _thread.start_new_thread(_repeat, ())
@@ -93,7 +98,8 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _half_way(frame: FrameType | None) -> bool:
+def half_way(frame: FrameType | None) -> bool:
+    """Whether a thread with this innermost frame is in the middle of something of minray's."""
     while frame is not None:
         if frame.f_code in _interruptible:
             return False

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -35,10 +36,14 @@ class Loops:
         calls: Calls,
         enter: Callable[[], None],
         ended: Callable[[BaseException], None],
+        give_back: Callable[[int], None],
     ) -> None:
+        """As `Threads`; `give_back` is told of a call that was cancelled before it began."""
         self._calls = calls
         turnout = Turnout(ended)
-        self._loops = {name: _Loop(name, limit, calls, enter, ended, turnout) for name, limit in limits.items()}
+        self._loops = {
+            name: _Loop(name, limit, calls, enter, ended, give_back, turnout) for name, limit in limits.items()
+        }
 
     def create(self, message: Message) -> bool:
         made: Future[bool] = Future()
@@ -54,6 +59,11 @@ class Loops:
 
     def add(self, message: Message) -> None:
         self._loops[group_of(message)].add(message)
+
+    def cancel(self, id: int) -> bool:
+        for loop in self._loops.values():
+            loop.cancel(id)
+        return False  # the loops will say
 
     def threads(self) -> list[threading.Thread]:
         return [loop.thread for loop in self._loops.values()]
@@ -73,15 +83,18 @@ class _Loop:
         calls: Calls,
         enter: Callable[[], None],
         ended: Callable[[BaseException], None],
+        give_back: Callable[[int], None],
         turnout: Turnout,
     ) -> None:
         self._limit = limit
         self._calls = calls
         self._enter = enter
         self._ended = ended
+        self._give_back = give_back
         self._turnout = turnout
         self._inbox: deque[Message] = deque()
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[Any] | None] = {}  # None: it has not begun
+        self._tasks: set[asyncio.Task[Any]] = set()  # the loop itself does not keep them alive
         self.loop = asyncio.new_event_loop()
         name = f"AsyncIO Thread: {group or 'default'}"  # Ray's name
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -91,6 +104,9 @@ class _Loop:
         self._inbox.append(message)
         if len(self._inbox) == 1:  # else somebody is about to look, or nothing can begin now
             self._call(self._admit)
+
+    def cancel(self, id: int) -> None:
+        self._call(partial(self._cancel, id))
 
     def close(self) -> None:
         self._call(self.loop.stop)
@@ -125,11 +141,25 @@ class _Loop:
         inbox = self._inbox
         while inbox and len(self._running) < self._limit and self._turnout.enter():
             message = inbox.popleft()
-            id = message[1]
-            self._running[id] = self.loop.create_task(self._run(message), name=message[8])
+            self._running[message[1]] = None
+            self._tasks.add(task := self.loop.create_task(self._run(message), name=message[8]))
+            task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self, id: int) -> None:
+        if id in self._running:
+            task = self._running[id]
+            if task is not None:  # else it will see for itself
+                task.cancel()
+            return
+        for message in tuple(self._inbox):
+            if message[1] == id:
+                self._inbox.remove(message)
+                self._give_back(id)
+                return
 
     async def _run(self, message: Message) -> None:
         id = message[1]
+        self._running[id] = asyncio.current_task()
         ends = False
         try:
             await self._answer(message)
@@ -148,9 +178,10 @@ class _Loop:
         _op, id, target, args, where, ids, deps, num_returns, name, retry, extra = message
         calls = self._calls
         held = calls.hold(args, ids, deps)
-        calls.begin(id)
         begun = perf_counter()
         try:
+            if id in calls.cancelled:
+                raise asyncio.CancelledError
             function = calls.method(target)
             current_call.set((id, name, function, target))
             positional, keywords = calls.codec.arguments(args, where, ids, deps)
@@ -168,6 +199,8 @@ class _Loop:
                 result = calls.drawn(iter(result), num_returns, name, retry)  # type: ignore[arg-type]
             values = calls.results(result, num_returns, name)
             calls.leave_if_asked(id)
+            if id in calls.cancelled:  # the coroutine has caught it: in Ray it counts all the same
+                raise asyncio.CancelledError
             calls.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
         except (ExitActor, SystemExit):

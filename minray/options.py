@@ -381,11 +381,11 @@ def method_template(session: Session, actor: ActorTemplate, method: str, options
     retries = options.get("max_task_retries")
     retries = actor.max_task_retries if retries is None else retries
     retry_exceptions, retried = _retried(session, name, options)
-    num_returns, stream, extra = yields(num_returns, options)
     group = options.get("concurrency_group")
     groups = (actor.extra or {}).get("limits", {})
     if group and group not in groups:
         raise ValueError(f"The call of {name}() names {_unknown_group(group, groups)}")
+    num_returns, stream, extra = yields(num_returns, options)
     if group:
         extra = {**(extra or {}), "concurrency_group": group}
     return MethodTemplate(

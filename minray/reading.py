@@ -28,13 +28,15 @@ TURN_SECONDS = 0.001
 class Waiting:
     """One thread's wait. `done` says that it is over; `gate` is what its thread sleeps on while another leads."""
 
-    __slots__ = ("done", "gate", "promoted", "reply")
+    __slots__ = ("broken", "done", "gate", "promoted", "reply", "thread")
 
     def __init__(self) -> None:
         self.done = False
         self.promoted = False  # the lead was laid down for this one, which has not taken it up yet
         self.gate: threading.Lock | None = None
         self.reply: object = None
+        self.thread = 0  # whose wait it is, if that may have to be broken off
+        self.broken = False  # it is: KeyboardInterrupt
 
     def finish(self) -> None:
         """It is over. Called by whoever reads, once or more."""
@@ -79,10 +81,14 @@ class Reader:
         lead = self._lead
         try:
             while not waiting.done:
+                if waiting.broken:
+                    raise KeyboardInterrupt
                 if lead.acquire(False):
                     waiting.promoted = False
                     try:
                         while not waiting.done:
+                            if waiting.broken:
+                                raise KeyboardInterrupt
                             left = None if deadline is None else deadline - monotonic()
                             if self._closed or (left is not None and left <= 0):
                                 return False

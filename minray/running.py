@@ -13,16 +13,16 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
 from time import perf_counter
 from types import GeneratorType
 from typing import Any, NoReturn
 
 from minray.client import Client
-from minray.core.value import ERROR, NONE, Value
+from minray.core.value import ERROR, NONE, Value, fault
 from minray.current_call import current_call
 from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
+from minray.stopping import Interruptible
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray.yielding import Missing, Producers, draw, dynamic
@@ -30,10 +30,6 @@ from minray.yielding import Missing, Producers, draw, dynamic
 
 class ExitActor(BaseException):
     """Raised, when a call is over that has called `exit_actor`, to whoever ran it: the actor is to end."""
-
-
-#: The call that this thread or coroutine runs, where several run at once.
-_call: ContextVar[int] = ContextVar("call")
 
 
 class Calls:
@@ -51,7 +47,8 @@ class Calls:
         self.actor: Any = None
         self.is_async = False
         self._actor_id = 0
-        self._call = 0  # what the main thread runs
+        self.interruptible: Interruptible | None = None  # calls the functions of tasks
+        self.cancelled: set[int] = set()  # calls that somebody has cancelled, from then until they are over
         self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes) -> None:
@@ -66,7 +63,6 @@ class Calls:
         if self._label is not None and op == m.RUN:
             self._label(name)
         held = self.hold(args, ids, deps)
-        self._call = id
         begun = perf_counter()
         try:
             if op == m.RUN:
@@ -76,14 +72,24 @@ class Calls:
             current_call.set((id, name, function, target if op == m.CALL else ""))
             positional, keywords = self.codec.arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
-            result = function(*positional, **keywords)
+            if op == m.RUN and self.interruptible is not None:
+                result = self.interruptible.run(id, function, positional, keywords)
+            else:
+                if id in self.cancelled:  # since it left the queue
+                    raise KeyboardInterrupt
+                result = function(*positional, **keywords)
             if extra is not None and "yields" in extra:
-                result = self._yielded(id, result, extra["yields"], name, retry)
+                result = self._draw(op, id, self._yielded, (id, result, extra["yields"], name, retry))
             elif type(result) is GeneratorType:
-                result = self.drawn(result, num_returns, name, retry)
+                result = self._draw(op, id, self.drawn, (result, num_returns, name, retry))
             values = self.results(result, num_returns, name)
             if self.leaving:
                 self.leave_if_asked(id)
+            if op == m.CALL and id in self.cancelled:
+                self.cancelled.discard(id)
+                self.client.post((m.FAILED, id, self._too_late(id), False, perf_counter() - begun))
+                self.over(held)
+                return
             # Posted before the result goes: it must reach the owner before the references in it are given back.
             self.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
@@ -96,6 +102,16 @@ class Calls:
             self.leave_if_asked(id)
             self.failed(id, error, name, retry, begun)
         self.over(held)
+
+    def _draw(self, op: int, id: int, draw: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Run a generator, which has only been made so far."""
+        if op == m.RUN and self.interruptible is not None:
+            return self.interruptible.run(id, draw, args, {})
+        return draw(*args)
+
+    def _too_late(self, id: int) -> Value:
+        """The result of a call that was cancelled while it ran, and could not be interrupted."""
+        return fault("Cancelled", id, self._actor_id, True)
 
     def hold(self, args: Value, ids: tuple[int, ...], deps: list[Value]) -> list[int]:
         """Count the references that came with a call, until its arguments are unpickled and it is over."""
@@ -132,20 +148,19 @@ class Calls:
             return self.exit_actor
         return getattr(self.actor, name)
 
-    def begin(self, id: int) -> None:
-        """This thread or coroutine, one of several, is about to run a call."""
-        _call.set(id)
-
-    @property
-    def current(self) -> int:
-        """The call that the calling thread or coroutine runs."""
-        return _call.get(self._call)
-
     def exit_actor(self) -> NoReturn:
         """Leave the method, and end the actor once it is left, even if the exception is caught on the way."""
-        self.leaving.add(self.current)
+        call = current_call.get()
+        self.leaving.add(call[0] if call is not None else 0)
         # On a loop SystemExit would end the loop at once, under the other calls.
         raise AsyncioActorExit("exit_actor() is called.") if self.is_async else SystemExit(0)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the calling thread's call. RuntimeError: in an async actor."""
+        if self.is_async:
+            raise RuntimeError("This method is not supported in an async actor.")
+        call = current_call.get()
+        return call is not None and call[0] in self.cancelled
 
     def leave_if_asked(self, id: int) -> None:
         """Raise ExitActor if the call has called `exit_actor`."""
@@ -199,6 +214,7 @@ class Calls:
 
     def failed(self, id: int, error: BaseException, name: str, retry: Any, begun: float) -> None:
         """Answer that the call raised."""
+        self.cancelled.discard(id)
         if isinstance(error, KeyboardInterrupt):
             error = cancelled(id, error)
         wrapped, again = self._error(error, name), self._retries(error, retry)
@@ -222,7 +238,7 @@ class Calls:
     def create(self, message: Message) -> bool:
         """Make the actor, and answer; False if its `__init__` raised. ExitActor: that called `exit_actor`."""
         _, id, key, args, where, ids, deps, name, extra = message
-        self._actor_id = self._call = id
+        self._actor_id = id
         self.is_async = bool(extra and extra.get("async"))
         self.client.leave = self.exit_actor
         if self._label is not None:
@@ -237,11 +253,12 @@ class Calls:
             self.actor = cls(*positional, **keywords)
             if self._label is not None and cls.__repr__ is not object.__repr__:
                 self._label(safe_repr(self.actor))
+            self.leave_if_asked(0)
         except SystemExit:
-            self.leave_if_asked(id)
+            self.leave_if_asked(0)
             raise
         except Exception as failure:
-            self.leave_if_asked(id)
+            self.leave_if_asked(0)
             error = self._error(failure, f"{name}.__init__")
         for inner in held:
             self.client.counts.drop(inner)

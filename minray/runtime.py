@@ -152,6 +152,11 @@ class Runtime:
                     worker = decision[1]
                     # In get the worker reads its channel; running a call it does not, and has to be interrupted.
                     outbox.append((worker.id, (m.RECALL,)) if worker.blocked else (worker.id, "interrupt"))
+                elif op == "cancel":
+                    worker, task = decision[1], decision[2]
+                    outbox.append((worker.id, (m.CANCEL, task.id)))
+                    if not worker.blocked:
+                        outbox.append((worker.id, "interrupt"))
                 elif op == "taken":
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
@@ -408,6 +413,9 @@ class Runtime:
             self._graph.actors.killed(actor, no_restart)
             self._event()
         self._deliver()
+
+    def is_cancelled(self) -> bool:
+        return False
 
     def exit_actor(self) -> NoReturn:
         raise TypeError(NO_ACTOR)

@@ -99,6 +99,13 @@ class RuntimeContext:
             return f"{resident[1].__module__}.{resident[1].__name__}.{method}"
         return f"{function.__module__}.{getattr(function, '__name__', '')}"
 
+    def is_canceled(self) -> bool:
+        """Whether somebody has cancelled the task that this runs in. RuntimeError: in a driver, or an async actor."""
+        session = ensure()
+        if not session.in_worker:
+            raise RuntimeError(_ONLY_IN_WORKERS)
+        return session.is_cancelled()
+
     def get_actor_id(self) -> str | None:
         """The id of the actor that this runs in; None in tasks, and in a driver."""
         resident = ensure().resident

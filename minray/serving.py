@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from minray.core.cancelling import cancel
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
 from minray.core.tasks import Call, Worker
@@ -51,6 +52,7 @@ class Serving:
             "peek": lambda _, stream: graph.streams.peek(stream),
             "reserve": lambda worker, actor: graph.actors.reserved(actor, worker.id if worker else 0),
             "unreserve": self._unreserve,
+            "cancel": lambda _, id, force, recursive: cancel(graph, id, force, recursive),
         }
         self.handlers: dict[int, Callable[[Worker, Message], None]] = {
             m.HELLO: self._on_hello,
@@ -99,10 +101,10 @@ class Serving:
             self._templates[key] = pickle.loads(data)
 
     def _on_submit(self, worker: Worker, message: Message) -> None:
-        _, first, key, args, where, deps = message
+        _, first, key, args, where, deps, parent = message
         template = self._templates[key]
         assert isinstance(template, TaskTemplate)
-        self._graph.submitted(first, template, Call(args, where, deps), worker)
+        self._graph.submitted(first, template, Call(args, where, deps), worker, parent)
 
     def _on_submit_actor(self, worker: Worker, message: Message) -> None:
         _, request, id, key, args, where, deps = message
@@ -122,10 +124,10 @@ class Serving:
         return (template.namespace or self._namespace, template.registered_name)
 
     def _on_submit_call(self, worker: Worker, message: Message) -> None:
-        _, first, actor, key, args, where, deps = message
+        _, first, actor, key, args, where, deps, parent = message
         method = self._templates[key]
         assert isinstance(method, MethodTemplate)
-        self._graph.actors.called(first, actor, method, Call(args, where, deps), worker)
+        self._graph.actors.called(first, actor, method, Call(args, where, deps), worker, parent)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,10 @@ class Session(Protocol):
         """End an actor at once, whatever it is doing."""
         ...
 
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the call that asks. RuntimeError: in an async actor, which hears otherwise."""
+        ...
+
     def exit_actor(self) -> NoReturn:
         """End the calling actor, by an exception that leaves its method. TypeError: no actor's method calls this."""
         ...

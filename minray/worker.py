@@ -18,9 +18,11 @@ from typing import Any
 from minray.backend import Link, Store
 from minray.client import Client
 from minray.concurrency import Concurrency, Threads
+from minray.interrupts import protect
 from minray.reading import Waiting
 from minray.running import Calls, ExitActor
 from minray.session import set_driver, set_thread
+from minray.stopping import ByException, BySignal
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray.yielding import Quota
@@ -56,8 +58,14 @@ class Worker:
         `own_process`: the process is this worker's alone, so that threads which user code starts are served too.
         """
         set_thread(self.client)
+        cancelled = self._calls.cancelled
+        self.client.is_cancelled = self._calls.is_cancelled
         if own_process:
             set_driver(self.client)
+            protect(type(self._link).__module__)
+            self._calls.interruptible = BySignal(cancelled)
+        else:
+            self._calls.interruptible = ByException(cancelled, self.client.break_wait)
         try:
             self.client.post((m.HELLO, os.getpid()))
             self.client.flush()
@@ -82,6 +90,8 @@ class Worker:
             message = todo.popleft()
         except IndexError:
             self._work.done = False
+            if self._several is None:
+                self._calls.cancelled.clear()  # these came when their calls were over
             self.client.flush()
             if not todo and not self._exiting:
                 self.client.reader.wait(self._work)
@@ -106,6 +116,8 @@ class Worker:
             elif message[0] == m.FREE:
                 assert self._store is not None
                 self._store.free(message[1])
+            elif message[0] == m.CANCEL:
+                self._cancel(message[1])
             elif message[0] == m.TAKEN:
                 self._calls.producers.taken(message[1], message[2])
             else:
@@ -129,6 +141,30 @@ class Worker:
         self._work.finish()
         back.reverse()
         self.client.post((m.RETURNED, tuple(back)))
+        self.client.flush()
+
+    def _cancel(self, id: int) -> None:
+        """Hand back a call that has not been begun, or interrupt it. Any thread."""
+        self._calls.cancelled.add(id)  # first: it may be about to begin
+        for message in tuple(self._todo):
+            if message[0] in (m.RUN, m.CALL) and message[1] == id:
+                try:
+                    self._todo.remove(message)
+                except ValueError:  # the main thread has just taken it
+                    break
+                self._give_back(id)
+                return
+        if self._several is not None:
+            if self._several.cancel(id):
+                self._give_back(id)
+        else:
+            assert self._calls.interruptible is not None
+            self._calls.interruptible.interrupt(id)
+
+    def _give_back(self, id: int) -> None:
+        """A call that was cancelled will not begin here. Any thread."""
+        self._calls.cancelled.discard(id)
+        self.client.post((m.RETURNED, (id,)))
         self.client.flush()
 
     def drain(self) -> None:
@@ -175,7 +211,7 @@ class Worker:
         if extra["async"]:
             from minray.looping import Loops  # asyncio takes 20 ms to import
 
-            return Loops(extra["limits"], self._calls, self._enter, self._ended)
+            return Loops(extra["limits"], self._calls, self._enter, self._ended, self._give_back)
         return Threads(extra["limits"], self._calls, self._enter, self._ended)
 
     def _enter(self) -> None:
@@ -190,7 +226,7 @@ class Worker:
             self._ending = error
             self._exiting = True
             self._work.finish()
-            self._link.hang_up()
+            self._link.wake()
 
     def threads(self) -> list[threading.Thread]:
         """Those that run calls beside the main one."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from minray.core.value import STORED, Value
 from minray.generators import DynamicObjectRefGenerator
+from minray.interrupts import interruptible
 from minray.reading import Waiting
 from minray.refs import ObjectRef
 from minray.wire import messages as m
@@ -64,7 +65,7 @@ class Producers:
                 if producer.must_wait_for_others():
                     self._wait(producer.must_wait_for_others)
                 try:
-                    item = next(iterator)
+                    item = _next(iterator)
                 except StopIteration:
                     break
                 producer.add(item)
@@ -321,7 +322,7 @@ def dynamic(
         )
     refs: list[ObjectRef[Any]] = []
     try:
-        refs.extend(ObjectRef(client.put(item), client) for item in items)
+        refs.extend(ObjectRef(client.put(item), client) for item in _each(items))
     except Exception as error:
         refs.append(ObjectRef(client.put_value(fail(error)), client))
     return DynamicObjectRefGenerator(refs)
@@ -344,7 +345,7 @@ def draw(items: Iterator[Any], number: int, name: str, again: Callable[[Exceptio
     drawn: list[Any] = []
     try:
         while len(drawn) < number:
-            drawn.append(next(items))
+            drawn.append(_next(items))
     except Exception as error:
         if isinstance(error, StopIteration):
             what = f"Task returned {len(drawn)} objects, but num_returns={number}: {name} has to yield as many."
@@ -354,7 +355,20 @@ def draw(items: Iterator[Any], number: int, name: str, again: Callable[[Exceptio
         return drawn + [Missing(error)] * (number - len(drawn))
     if number:
         try:
-            next(items)
+            _next(items)
         except Exception:
             pass
     return drawn[0] if number == 1 else drawn
+
+
+# Where the user's code runs that yields: there a call can be interrupted.
+
+
+@interruptible
+def _next(items: Iterator[Any]) -> Any:
+    return next(items)
+
+
+@interruptible
+def _each(items: Iterable[Any]) -> Iterator[Any]:
+    yield from items

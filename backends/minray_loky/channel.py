@@ -7,7 +7,6 @@ import select
 import socket
 import threading
 from collections import deque
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -97,22 +96,38 @@ class WorkerEnd:
         self._lock = threading.Lock()
         self._poller = Poller()
         self._poller.register(sock.fileno())
+        self._wake_r, self._wake_w = os.pipe()
+        self._poller.register(self._wake_r)
 
     def send(self, messages: list[Message]) -> None:
         with self._lock:
             self._sock.sendall(frame(messages))
 
     def receive(self, timeout: float | None) -> list[Message]:
-        if not self._poller.poll(timeout):
-            return []
+        events = self._poller.poll(timeout)
+        if len(events) != 1 or events[0][0] == self._wake_r:
+            woken = [event for event in events if event[0] == self._wake_r]
+            if woken:
+                os.read(self._wake_r, 4096)
+            if len(woken) == len(events):
+                return []
+        messages = self._read()
+        # Who does not wait looks for something that was sent just now: it may be behind what one chunk holds.
+        while timeout == 0 and (self._framer.pending or self._sock_is_ready()):
+            messages += self._read()
+        return messages
+
+    def _read(self) -> list[Message]:
         data = self._sock.recv(_CHUNK)
         if not data:
             raise EOFError("the driver is gone")
         return self._framer.feed(data)
 
-    def hang_up(self) -> None:
-        with suppress(OSError):  # the driver was faster
-            self._sock.shutdown(socket.SHUT_RD)
+    def _sock_is_ready(self) -> bool:
+        return any(fd != self._wake_r for fd, _ in self._poller.poll(0))
+
+    def wake(self) -> None:
+        os.write(self._wake_w, b"x")
 
 
 class Poller:

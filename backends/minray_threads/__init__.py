@@ -54,9 +54,15 @@ class _Link:
             return []
         if self.dead:
             raise EOFError("this worker was ended")
-        return messages or []
+        messages = messages or []
+        while timeout == 0:  # all that has come
+            try:
+                messages = messages + (self.inbox.get_nowait() or [])
+            except Empty:
+                break
+        return messages
 
-    def hang_up(self) -> None:
+    def wake(self) -> None:
         self.inbox.put(None)
 
     def threads(self) -> list[threading.Thread]:

@@ -125,8 +125,16 @@ class ActorTable:
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    def called(self, id: int, actor_id: int, method: MethodTemplate, call: Call, submitter: Worker | None) -> None:
-        """A method was called."""
+    def called(
+        self,
+        id: int,
+        actor_id: int,
+        method: MethodTemplate,
+        call: Call,
+        submitter: Worker | None,
+        parent: int = 0,
+    ) -> None:
+        """A method was called, by the call `parent`."""
         actor = self.actors.get(actor_id)
         name = method.name
         caller = 0 if submitter is None else submitter.id
@@ -135,6 +143,7 @@ class ActorTable:
             task.line = id
         task.method = method
         task.actor = actor
+        task.parent = parent
         graph = self.graph
         graph.tasks[id] = task
         graph.expect(task, submitter)
@@ -286,7 +295,7 @@ class ActorTable:
         actor = worker.actor
         if actor is None or actor.worker is not worker:
             return
-        again = [task for task in sent if task.retries or not charged]
+        again = [task for task in sent if (task.retries or not charged) and not task.cancelled]
         if charged and (actor.restarts == 0 or not (actor.in_scope or actor.queued or again)):
             self._die(actor, fault("ActorDied", actor.template.name, actor.id, cause, None), sent)
             return

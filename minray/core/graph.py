@@ -14,6 +14,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("run", worker, task)    send a task or an actor's method call
     ("create", worker, actor)
     ("recall", worker)       ask for the calls that it has not begun
+    ("cancel", worker, task) hand this call back if it has not begun, interrupt it if it has
     ("stop", worker)         let it end when it has done what it was sent; it owes us nothing
     ("kill", worker)         end it at once
     ("taken", worker, id, n) tell the producer of a stream that n more of its items were taken (-1: never wait again)
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minray.core.actors import ActorTable
+from minray.core.cancelling import condemn, drop_cancelled
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
@@ -81,15 +83,15 @@ class TaskGraph:
             self.actors.worker_lost(worker, sent, cause, charged)
         elif sent:
             running = sent[0]
-            if charged and not running.retries:
-                self.scheduler.requeue(sent[1:])
+            if charged and not running.retries and not running.cancelled:
+                self.scheduler.requeue(drop_cancelled(self, sent[1:]))
                 self.fail(running, fault("WorkerCrashed", running.name, cause))
             else:
                 if self.history is not None and charged:
                     error = fault("WorkerCrashed", running.name, cause)
                     self.history.append((running, worker, error, 0.0, self.scheduler.now))
                 running.retries -= charged and running.retries > 0
-                self.scheduler.requeue(sent)
+                self.scheduler.requeue(drop_cancelled(self, sent))
         self._free_resources()
 
     def _free_resources(self) -> None:
@@ -109,15 +111,19 @@ class TaskGraph:
 
     def ticked(self, now: float) -> None:
         self.scheduler.now = now
-        self.scheduler.tick()
+        for worker in self.scheduler.tick():
+            condemn(self, worker, deaf=True)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    def submitted(self, id: int, template: TaskTemplate, call: Call, submitter: Worker | None = None) -> None:
-        """A task was submitted. Its objects are counted once for whoever did it."""
+    def submitted(
+        self, id: int, template: TaskTemplate, call: Call, submitter: Worker | None = None, parent: int = 0
+    ) -> None:
+        """A task was submitted, by the call `parent`. Its objects are counted once for whoever did it."""
         task = Task(id, call, 0 if submitter is None else submitter.id, template.name, template.num_returns,
                     template.max_retries)  # fmt: skip
         task.template = template
+        task.parent = parent
         self.tasks[id] = task
         self.expect(task, submitter)
         if template.stream is not None:
@@ -174,7 +180,7 @@ class TaskGraph:
         stream = task.stream
         if stream is not None:
             self.streams.interrupted(stream)
-        if not retry or task.retries == 0:
+        if not retry or task.retries == 0 or task.cancelled:
             values = [error] * task.num_returns if stream is None else self.streams.raised(stream, error)
             self.finished(worker, id, values, seconds, error)
             return
@@ -194,6 +200,9 @@ class TaskGraph:
         for task in tasks:
             self.unlend(worker, task)
         self.scheduler.returned(worker, tasks)
+        self.scheduler.requeue(drop_cancelled(self, tasks))
+        self.scheduler.end_if_done(worker)
+        condemn(self, worker)
         self._free_resources()
 
     def unlend(self, worker: Worker, task: Task) -> None:

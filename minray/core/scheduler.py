@@ -30,6 +30,8 @@ AHEAD_SECONDS = 0.002
 AHEAD_CALLS = 128
 #: A call that has run this long gets what is queued behind it recalled.
 STUCK_SECONDS = 0.005
+#: A worker whose running call is cancelled by force gets this long to hand back those behind it first.
+DEAF_SECONDS = 1.0
 #: Work ahead that is worth a recall when another worker has nothing to do.
 WORTH_STEALING_SECONDS = 0.0005
 #: An idle worker beyond the node's CPUs is stopped after this long.
@@ -166,6 +168,14 @@ class Scheduler:
         for lane in lanes.values():
             self.dispatch(lane)
 
+    def withdraw(self, task: Task) -> None:
+        """A task that is ready is not to run after all."""
+        assert task.template is not None
+        lane = self.lanes[task.template.demand]
+        lane.ready.remove(task)
+        if not lane.ready:
+            self.dispatch(lane)
+
     def dispatch(self, lane: Lane) -> None:
         """Send what can be sent of one lane. If that is not all, it is the last of those that wait."""
         ready = lane.ready
@@ -292,8 +302,9 @@ class Scheduler:
         for task in tasks:
             del worker.sent[task.id]
             worker.load -= task.cost
-        if tasks:
-            self.requeue(tasks)
+
+    def end_if_done(self, worker: Worker) -> None:
+        """A worker has handed back calls: perhaps all of them."""
         if not worker.sent and worker.lane is not None:
             self.end_lease(worker)
 
@@ -316,20 +327,27 @@ class Scheduler:
             worker.lent = ()
             worker.running_since = self.now
 
-    def tick(self) -> None:
-        """Time has passed: recall what is stuck behind long calls, stop workers that nobody needs."""
+    def tick(self) -> list[Worker]:
+        """Time has passed: recall what is stuck behind long calls, stop workers that nobody needs.
+
+        Returns workers that are to be ended by force: they have not answered a recall for long.
+        """
+        deaf = []
         if self.sent_ahead:
             self.sent_ahead = False
             for lane in self.lanes.values():
                 for worker in lane.leased.values():
                     if len(worker.sent) > 1:
                         self.sent_ahead = True
-                        if not worker.recalling and self.now - worker.running_since > STUCK_SECONDS:
+                        if worker.condemned is not None and self.now - worker.running_since > DEAF_SECONDS:
+                            deaf += [worker] if next(iter(worker.sent.values())) is worker.condemned else []
+                        elif not worker.recalling and self.now - worker.running_since > STUCK_SECONDS:
                             worker.stuck = True
                             self.recall(worker)
         for node in self.nodes.values():
             while len(node.idle) > node.cpus and self.now - node.idle[0].idle_since > SURPLUS_SECONDS:
                 self.stop(node.idle.pop(0))
+        return deaf
 
     def surplus(self) -> bool:
         """Whether a tick in a second or two might stop a worker."""

@@ -51,6 +51,7 @@ class Task:
         "actor",
         "caller",
         "call",
+        "cancelled",
         "cost",
         "id",
         "line",
@@ -58,6 +59,7 @@ class Task:
         "missing",
         "name",
         "num_returns",
+        "parent",
         "retries",
         "state",
         "stream",
@@ -76,6 +78,8 @@ class Task:
         self.missing = 0
         self.state = WAITING
         self.cost = 0.0
+        self.parent = 0  # the call that made this one; 0: the driver, or nobody knows
+        self.cancelled = False  # somebody has asked for that when it was at a worker already
         self.worker: Worker | None = None
         self.template: TaskTemplate | None = None
         self.actor: Actor | None = None
@@ -151,6 +155,7 @@ class Worker:
     __slots__ = (
         "actor",
         "blocked",
+        "condemned",
         "held",
         "id",
         "idle_since",
@@ -181,6 +186,7 @@ class Worker:
         self.load = 0.0  # seconds of work sent ahead to it, as far as known
         self.blocked = 0  # its threads that wait in get
         self.recalling = False  # asked to hand back what it has not begun
+        self.condemned: Task | None = None  # cancelled by force: the worker is ended if this is what it runs
         self.stuck = False  # its head runs long: nothing more is sent to it until it finishes
         self.running_since = 0.0
         self.idle_since = 0.0

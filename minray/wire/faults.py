@@ -12,9 +12,10 @@ from minray.exceptions import (
     ObjectLostError,
     RaySystemError,
     RayTaskError,
+    TaskCancelledError,
     WorkerCrashedError,
 )
-from minray.ids import actor_id, id_to_bytes
+from minray.ids import actor_id, id_to_bytes, task_id
 
 
 def to_exception(name: str, details: tuple[Any, ...], decode: Callable[[Value], Any]) -> BaseException:
@@ -24,6 +25,14 @@ def to_exception(name: str, details: tuple[Any, ...], decode: Callable[[Value], 
 
 def _worker_crashed(_: Any, task: str, cause: str) -> BaseException:
     return WorkerCrashedError(f"Task: {task}. {cause}")
+
+
+def _cancelled(_: Any, task: int, actor: int, begun: bool = False) -> BaseException:
+    name = task_id(task).hex()
+    if actor and not begun:
+        text = f"The task {name} is canceled from an actor {actor_id(actor).hex()} before it executes."
+        return TaskCancelledError(error_message=text)
+    return TaskCancelledError(name)
 
 
 def _object_lost(_: Any, id: int) -> BaseException:
@@ -68,6 +77,7 @@ def _system(_: Any, text: str) -> BaseException:
 
 _MAKERS: dict[str, Callable[..., BaseException]] = {
     "WorkerCrashed": _worker_crashed,
+    "Cancelled": _cancelled,
     "ObjectLost": _object_lost,
     "ActorDied": _actor_died,
     "ActorUnavailable": _actor_unavailable,

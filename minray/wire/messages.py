@@ -24,18 +24,19 @@ RECALL = 6  #: (RECALL,): hand back every call that you have not begun
 STOP = 7  #: (STOP,): end
 FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed any more
 TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were taken; -1: it need never wait again
+CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it, interrupt it if you have
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)
 DONE = 17  #: (DONE, task id, values, seconds)
 FAILED = 18  #: (FAILED, task id, error value, retry, seconds)
 CREATED = 19  #: (CREATED, actor id, error value or None)
-RETURNED = 20  #: (RETURNED, ids): the answer to RECALL, even when empty
+RETURNED = 20  #: (RETURNED, ids): the answer to RECALL, even when empty; and to CANCEL of a call not begun
 LOST = 21  #: (LOST, cause): made by the pool, the last one from a worker
 TEMPLATE = 22  #: (TEMPLATE, key, pickled template): before its first use
-SUBMIT = 23  #: (SUBMIT, first id, template key, args, where, dep ids)
+SUBMIT = 23  #: (SUBMIT, first id, template key, args, where, dep ids, id of the call that makes it or 0)
 SUBMIT_ACTOR = 24  #: (SUBMIT_ACTOR, request, id, template key, args, where, dep ids)
-SUBMIT_CALL = 25  #: (SUBMIT_CALL, first id, actor id, method template key, args, where, dep ids)
+SUBMIT_CALL = 25  #: (SUBMIT_CALL, first id, actor id, method template key, args, where, dep ids, the same)
 PUT = 26  #: (PUT, id, value)
 GET = 27  #: (GET, request, ids)
 WAIT = 28  #: (WAIT, request, ids, num_returns, block): answered with the ready ids

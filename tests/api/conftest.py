@@ -126,6 +126,9 @@ class FakeSession:
     def kill(self, actor: int, no_restart: bool) -> None:
         self.killed.append((actor, no_restart))
 
+    def is_cancelled(self) -> bool:
+        return False
+
     def exit_actor(self) -> NoReturn:
         raise TypeError("no actor")
 

@@ -23,7 +23,7 @@ class RecordingLink:
     def receive(self, timeout: float | None) -> list[Message]:
         raise AssertionError("nothing is waited for")
 
-    def hang_up(self) -> None:
+    def wake(self) -> None:
         raise AssertionError("it does not end")
 
 

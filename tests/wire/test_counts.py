@@ -32,7 +32,7 @@ class Link:
     def receive(self, timeout: float | None) -> list[Message]:
         raise EOFError
 
-    def hang_up(self) -> None: ...
+    def wake(self) -> None: ...
 
 
 @pytest.fixture
