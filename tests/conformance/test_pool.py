@@ -79,12 +79,13 @@ def test_apply_calls_with_arguments_and_keywords(pool: Any) -> None:
 
 
 def test_map_raises_what_the_function_raises(pool: Any, fail: Any) -> None:
-    for call in (
+    calls: Any = (
         lambda: pool.map(fail, [1, 2]),
         lambda: pool.starmap(fail, [(1,), (2,)]),
         lambda: pool.map_async(fail, [1, 2]).get(),
         lambda: pool.apply(fail, (1,)),
-    ):
+    )
+    for call in calls:
         with pytest.raises(ValueError, match="no 1") as caught:
             call()
         assert type(caught.value) is ValueError
@@ -216,6 +217,7 @@ def test_imap_takes_arguments_only_as_it_goes_on(pool: Any, square: Any) -> None
 def test_imap_gives_an_error_as_an_item_and_goes_on(pool: Any) -> None:
     for imap in (pool.imap, pool.imap_unordered):
         results = list(imap(lambda x: 6 // x, [1, 0, 2]))
+        error: Any
         (error,) = [item for item in results if isinstance(item, Exception)]
         assert isinstance(error.underlying, ZeroDivisionError)
         assert sorted(item for item in results if item is not error) == [3, 6]
