@@ -18,7 +18,7 @@ from minray.actor_class import ActorClass, ActorHandle, check_namespace, find_ac
 from minray.generators import ObjectRefGenerator
 from minray.refs import ObjectRef, id_of
 from minray.remote_function import RemoteFunction
-from minray.session import ensure
+from minray.session import asked_about, ensure
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,7 +125,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     if timeout is not None and timeout < 0:
         timeout = None
     if isinstance(object_refs, ObjectRef):
-        return ensure().get([id_of(object_refs)], timeout)[0]
+        return asked_about(object_refs._session).get([id_of(object_refs)], timeout)[0]
     if isinstance(object_refs, ObjectRefGenerator):
         return object_refs  # as in Ray: what stands for many values has none of its own
     if not isinstance(object_refs, list):
@@ -133,7 +133,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
             f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or "
             "a list of ObjectRefs."
         )
-    return ensure().get([_id_of(ref) for ref in object_refs], timeout)
+    ids = [_id_of(ref) for ref in object_refs]
+    return (asked_about(object_refs[0]._session) if ids else ensure()).get(ids, timeout)
 
 
 def _id_of(ref: Any) -> int:
@@ -200,7 +201,7 @@ def wait(
             "num_returns cannot be greater than the number of ray_waitables provided to wait: "
             f"{num_returns} > {len(ids)}. Use num_returns=min(n, len(refs))."
         )
-    ready = ensure().wait(ids, int(num_returns), timeout)
+    ready = asked_about(ray_waitables[0]._session).wait(ids, int(num_returns), timeout)
     first: list[Ref] = []
     others: list[Ref] = []
     for ref, id in zip(ray_waitables, ids):

@@ -144,6 +144,17 @@ def ensure() -> Session:
     return session
 
 
+def asked_about(refs: Session) -> Session:
+    """The session to ask about refs that belong to `refs`: the calling thread's own, if it has one.
+
+    A thread that a task starts in the threads backend has none, and the driver may not have heard yet of what the task
+    has submitted: its refs know better.
+    """
+    if interrupts.put_off:
+        interrupts.deliver()
+    return _thread.session or refs
+
+
 def set_starter(start: Callable[[], object]) -> None:
     """Say how `ensure` starts a run: `minray.starting` gives its `init`, which those below it cannot import."""
     global _starter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import Any
 
 import numpy as np
@@ -345,3 +346,25 @@ def test_a_tree_of_tasks(ray: Any) -> None:
     while len(level) > 1:
         level = [add.remote(*level[i : i + 4]) for i in range(0, len(level), 4)]
     assert ray.get(level[0]) == sum(range(64))
+
+
+def test_a_thread_that_a_task_starts_gets_what_the_task_has_submitted(ray: Any) -> None:
+    @ray.remote
+    def same(value: int) -> int:
+        return value
+
+    @ray.remote(num_cpus=0)
+    def use_threads() -> list[int]:
+        got: list[int] = []
+
+        def fetch(ref: Any) -> None:
+            ray.wait([ref])
+            got.append(ray.get(ref) + ray.get([ref])[0])
+
+        for value in range(20):
+            thread = threading.Thread(target=fetch, args=(same.remote(value),))
+            thread.start()
+            thread.join()
+        return got
+
+    assert ray.get(use_threads.remote()) == list(range(0, 40, 2))
