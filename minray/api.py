@@ -125,7 +125,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     if timeout is not None and timeout < 0:
         timeout = None
     if isinstance(object_refs, ObjectRef):
-        return asked_about(object_refs._session).get([id_of(object_refs)], timeout)[0]
+        id = id_of(object_refs)
+        return asked_about(object_refs._session).get([id], timeout)[0]
     if isinstance(object_refs, ObjectRefGenerator):
         return object_refs  # as in Ray: what stands for many values has none of its own
     if not isinstance(object_refs, list):
