@@ -53,7 +53,7 @@ from minray.api import (
     remote,
     wait,
 )
-from minray.generators import ObjectRefGenerator
+from minray.generators import DynamicObjectRefGenerator, ObjectRefGenerator
 from minray.ids import (
     ActorClassID,
     ActorID,
@@ -84,6 +84,7 @@ __all__ = [
     "ActorClassID",
     "ActorID",
     "ClusterID",
+    "DynamicObjectRefGenerator",
     "FunctionID",
     "JobID",
     "NodeID",

@@ -11,7 +11,6 @@ LEFT_OUT = {
         ("RESTORE_WORKER_MODE", "SPILL_WORKER_MODE"), "there are no workers but those that run tasks and actors"
     ),
     **dict.fromkeys(("ray_constants", "serialization", "state"), "Ray deprecates it as private"),
-    "DynamicObjectRefGenerator": 'num_returns="dynamic" is not carried out yet',
     "LoggingConfig": "workers print, and the driver shows it: configure Python's logging inside the task",
     "autoscaler": "nodes are those that minray.init is given",
     "dashboard": "there is no server; minray.util.state tells what there is",
