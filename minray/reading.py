@@ -73,6 +73,7 @@ class Reader:
         self._serving = False  # the service thread leads
         self._wanted = False  # it is asked to step down
         self._parked: threading.Lock | None = None  # it sleeps until the present leader goes
+        self._undrained = False  # somebody wants what is there to be read, and could not do so
         self._closed = False
 
     def wait(self, waiting: Waiting, timeout: float | None = None) -> bool:
@@ -128,6 +129,8 @@ class Reader:
 
     def _hand_over(self) -> None:
         """Somebody must lead while anybody waits."""
+        if self._undrained:
+            self.drain()
         try:
             self._followers.popleft().nudge()
         except IndexError:
@@ -147,6 +150,17 @@ class Reader:
         elif self._serving:
             self._wanted = True
             self._wake()
+
+    def drain(self) -> None:
+        """Read what is there. If another thread reads, it does so once more before it turns to something else."""
+        self._undrained = True
+        if self._lead.acquire(False):
+            try:
+                self._undrained = False
+                self._receive(0)
+            finally:
+                self._lead.release()
+                self._hand_over()
 
     def serve(self) -> None:
         """Read while nobody waits. The service thread's whole life."""

@@ -5,7 +5,8 @@
 
 Only exactly the call that is meant may be hit, and minray's own steps never: a message that was half sent, or a result
 that was posted already, could not be taken back. So whoever interrupts looks at the stack first
-(`interrupts.half_way`), and tries again in a millisecond if minray is at work.
+(`interrupts.half_way`), and tries again in a millisecond if minray is at work. Python may also raise it in a `__del__`
+or a weak reference's callback, where it is lost: `sys.unraisablehook` hears of that, and it is tried again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Container
-from time import sleep
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Protocol
 
@@ -24,6 +25,8 @@ from minray.interrupts import half_way, interruptible
 
 #: How soon to look again (s).
 AGAIN_SECONDS = 0.001
+#: How long an exception is looked after that was set for a thread (s).
+WATCH_SECONDS = 1.0
 
 
 class Interruptible(Protocol):
@@ -50,7 +53,10 @@ class BySignal:
         self._thread = threading.get_ident()
         self._running = 0
         self._wanted = 0
+        self._raised = 0
         signal.signal(signal.SIGURG, self._on_signal)
+        self._unraisable = sys.unraisablehook
+        sys.unraisablehook = self._on_unraisable
 
     @interruptible
     def run(self, id: int, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -60,7 +66,7 @@ class BySignal:
                 raise KeyboardInterrupt
             return function(*args, **kwargs)
         finally:
-            self._running = 0
+            self._running = self._raised = 0
 
     def interrupt(self, id: int) -> None:
         self._wanted = id
@@ -72,8 +78,14 @@ class BySignal:
         if half_way(frame):
             _thread.start_new_thread(self._again, (self._wanted,))
             return
-        self._wanted = 0  # once: the call may go on to catch it
+        self._raised, self._wanted = self._wanted, 0  # once: the call may go on to catch it
         raise KeyboardInterrupt
+
+    def _on_unraisable(self, lost: Any) -> None:
+        if lost.exc_type is KeyboardInterrupt and self._raised and threading.get_ident() == self._thread:
+            self.interrupt(self._raised)
+        else:
+            self._unraisable(lost)
 
     def _again(self, id: int) -> None:
         sleep(AGAIN_SECONDS)
@@ -115,15 +127,44 @@ class ByException:
             with self._lock:  # so that the call cannot end between the look and the exception
                 if self._running != id:
                     return
-                if not half_way(sys._current_frames().get(self._thread)):
+                raised = not half_way(sys._current_frames().get(self._thread))
+                if raised:
+                    lost = _Lost(self._thread)
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
                     )
+            if raised:
+                if not lost.within(WATCH_SECONDS, lambda: self._running == id):
                     return
-            if self._break_wait(self._thread):
+            elif self._break_wait(self._thread):
                 return
             sleep(AGAIN_SECONDS)
 
 
 def _raise_now() -> None:
     """An exception that was set for this thread is raised here at the latest: when a function begins."""
+
+
+class _Lost:
+    """Hears whether a KeyboardInterrupt that is set for a thread gets lost."""
+
+    def __init__(self, thread: int) -> None:
+        self._thread = thread
+        self._lost = False
+        self._before = sys.unraisablehook
+        sys.unraisablehook = self._hear
+
+    def _hear(self, lost: Any) -> None:
+        if lost.exc_type is KeyboardInterrupt and threading.get_ident() == self._thread:
+            self._lost = True
+        else:
+            self._before(lost)
+
+    def within(self, seconds: float, running: Callable[[], bool]) -> bool:
+        """Whether it does so within some time, or for as long as the call is `running`."""
+        until = monotonic() + seconds
+        while not self._lost and running() and monotonic() < until:
+            sleep(AGAIN_SECONDS)
+        if sys.unraisablehook == self._hear:
+            sys.unraisablehook = self._before
+        return self._lost

@@ -169,7 +169,7 @@ class Worker:
 
     def drain(self) -> None:
         """Read what has come although the main thread is busy with a call. Any thread (the interrupt's)."""
-        self.client.reader.pump()
+        self.client.reader.drain()
 
     # -- calls ----------------------------------------------------------------------------------------------------
 

@@ -434,7 +434,7 @@ def test_a_method_that_does_not_look_goes_on(ray: Any, actor_class: Any, flags: 
     cancelled(ref, in_code=False)
 
 
-def test_a_call_that_waits_for_a_thread_is_not_run(ray: Any, actor_class: Any, flags: Any, cancelled: Any) -> None:
+def test_a_call_that_waits_for_a_thread_is_cancelled(ray: Any, actor_class: Any, flags: Any, cancelled: Any) -> None:
     actor = actor_class.options(max_concurrency=2).remote()
     refs = [actor.wait.remote(), actor.wait.remote()]
     flags.wait("waiting", 2)
@@ -443,7 +443,6 @@ def test_a_call_that_waits_for_a_thread_is_not_run(ray: Any, actor_class: Any, f
     flags.up("go")
     cancelled(third, in_code=False)
     assert ray.get(refs) == ["waited", "waited"]
-    assert flags.count("noted") == 0
 
 
 def test_calls_of_actors_cannot_be_cancelled_by_force(ray: Any, actor_class: Any, flags: Any) -> None:
