@@ -127,13 +127,12 @@ class ByException:
             with self._lock:  # so that the call cannot end between the look and the exception
                 if self._running != id:
                     return
-                raised = not half_way(sys._current_frames().get(self._thread))
-                if raised:
-                    lost = _Lost(self._thread)
+                lost = None if half_way(sys._current_frames().get(self._thread)) else _Lost(self._thread)
+                if lost is not None:
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
                     )
-            if raised:
+            if lost is not None:
                 if not lost.within(WATCH_SECONDS, lambda: self._running == id):
                     return
             elif self._break_wait(self._thread):
