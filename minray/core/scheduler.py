@@ -309,7 +309,7 @@ class Scheduler:
             worker.load = 0.0  # what rounding has left
         ready = lane.ready
         # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
-        if ready and refill and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
+        if ready and refill and not worker.worn and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
             while ready and self._has_room(worker, ready[0]):
                 self._assign(worker, ready.popleft())
             if not ready and lane.stalled:

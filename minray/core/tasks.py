@@ -126,12 +126,24 @@ class Node:
     """
 
     __slots__ = (
-        "cpus", "devices", "dressed", "free", "id", "idle", "labels", "reserved", "starting", "stillborn", "total",
-    )  # fmt: skip
+        "cpus",
+        "devices",
+        "dressed",
+        "free",
+        "id",
+        "idle",
+        "labels",
+        "offers",
+        "reserved",
+        "starting",
+        "stillborn",
+        "total",
+    )
 
     def __init__(self, id: int, total: dict[str, int], labels: dict[str, str] | None = None) -> None:
         self.id = id
         self.labels = labels or {NODE_ID: str(id)}
+        self.offers = tuple(total)  # the names of what it had when it joined
         self.total = dict(total)
         self.free = dict(total)
         self.reserved: dict[str, int] = {}

@@ -52,7 +52,7 @@ class TaskTemplate:
     whose items are streamed how many of them may be unread (0: any number); `extra` is what else the worker has to
     know, as plain values by name, or None. `counted` is how many ids a call counts for its caller: one for each object,
     and one for a stream. `terms` are what it asks of its worker beyond `demand`, or None. `captured`: a task in a
-    placement group that captures its child tasks takes these calls into it; they do not say where they want to run.
+    placement group takes these calls into it (None: if it captures its child tasks).
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class TaskTemplate:
         stream: int | None = None,
         extra: dict[str, Any] | None = None,
         terms: Terms | None = None,
-        captured: bool = True,
+        captured: bool | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -203,7 +203,7 @@ class ActorTemplate:
         concurrent: bool = False,
         max_pending_calls: int = -1,
         terms: Terms | None = None,
-        captured: bool = True,
+        captured: bool | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -244,4 +244,5 @@ def placed(template: T, key: bytes, demand: Demand, terms: Terms, extra: dict[st
     moved.terms = terms
     moved.lane_key = lane_key(demand, terms)
     moved.extra = extra
+    moved.captured = False
     return moved

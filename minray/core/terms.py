@@ -19,10 +19,10 @@ class Terms(NamedTuple):
     """Plain values that can be compared and hashed: calls with the same demand and terms share a lane.
 
     `choices` are selectors of nodes, the best first; the first one counts that fits any node that could ever have the
-    demand. Empty: any node will do. Where no node fits, the call waits, or (`fails`) ends with an error. `spread` prefers
-    the node with the least work. `group` is the id of the placement group whose resources the demand names, "" for none.
-    `env` is the runtime environment of the worker as JSON, "" for the common one. `max_calls` is after how many calls of
-    one function its worker ends, 0 for never.
+    demand. Empty: any node will do. Where no node fits, the call waits, or (`fails`) ends with an error. `spread`
+    prefers the node with the least work. `group` is the id of the placement group whose resources the demand names, ""
+    for none. `env` is the runtime environment of the worker as JSON, "" for the common one. `max_calls` is after how
+    many calls of one function its worker ends, 0 for never.
     """
 
     choices: tuple[Selector, ...] = ()
