@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minray.core.graph import TaskGraph
+from minray.core.placement import held_by
 from minray.core.tasks import Worker
 from minray.core.template import RESOURCE_UNIT, Demand
 from minray.ids import THE_JOB, actor_id
@@ -33,7 +34,7 @@ class About:
         self.session_name = f"session_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{micros:06}_{os.getpid()}"
         self.questions: dict[str, Callable[..., Any]] = {
             "context": self._context,
-            "held": lambda worker: amounts(worker.held) if worker is not None else {},
+            "held": lambda worker: amounts(held_by(worker)) if worker is not None else {},
             "actor": self._actor,
             "named_actors": self._named_actors,
             "kv_get": lambda _, space, key: self._kept.get((space, key)),

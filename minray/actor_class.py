@@ -267,7 +267,7 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
                 self._methods = _methods_of(self._class)
             code = session.code(self._class, f"{self.__module__}.{self.__qualname__}")
             template = _options.actor_template(
-                code, self.__name__, self._methods, self._options, has_coroutines(self._class)
+                session, code, self.__name__, self._methods, self._options, has_coroutines(self._class)
             )
             self._templates[session] = template
         init = template.methods.get("__init__")  # missing if it is object's

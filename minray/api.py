@@ -100,6 +100,8 @@ def _make_remote(target: Any, options: dict[str, Any]) -> Any:
             "make it a method of an actor."
         )
     _options.check_task(options)
+    if (options.get("num_gpus") or 0) > 0 and options.get("max_calls") is None:
+        options = {**options, "max_calls": 1}  # libraries keep a GPU's memory for as long as their process lives
     return RemoteFunction(target, options)
 
 
@@ -273,3 +275,17 @@ def cluster_resources() -> dict[str, float]:
 def available_resources() -> dict[str, float]:
     """The resources that nobody holds at this moment, by name."""
     return dict(ensure().ask("resources", True))
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The machines of the run, each as a dict with Ray's keys: ``"NodeID"``, ``"Resources"``, ``"Labels"`` ..."""
+    return list(ensure().ask("nodes"))
+
+
+def get_gpu_ids() -> list[int] | list[str]:
+    """Which GPUs the calling task or actor may use: those that it has got for its `num_gpus`. None of them in a driver.
+
+    Numbers; names, where CUDA_VISIBLE_DEVICES of the driver has names.
+    """
+    given = ensure().given
+    return list(given.get("gpus", ())) if given is not None else []

@@ -30,6 +30,8 @@ class PoolConfig:
 
     num_cpus: int | None = None  #: logical CPUs; None: as many as the machine has
     num_gpus: int | None = None
+    memory: int | None = None  #: bytes that tasks and actors may ask for; None: most of what is free
+    object_store_memory: int | None = None  #: bytes for values; None: the rest of what is free
     resources: Mapping[str, float] = field(default_factory=dict)  #: custom resources
     isolate: bool = True  #: copy at every boundary
     log_to_driver: bool = True

@@ -10,17 +10,18 @@ from __future__ import annotations
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from minray.backend import Link, Store
 from minray.calling import Codec
-from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
+from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.current_call import current_call
 from minray.exceptions import GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
+from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -150,10 +151,11 @@ class Client:
     closed = False  # a worker does not outlive its run
     in_worker = True
     resident: tuple[int, type] | None = None
+    given: Mapping[str, Any] | None = None
 
     def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
         self._link = link
-        self._in_process = in_process
+        self.in_process = in_process
         self._outbox: deque[Message] = deque()
         self._sending = threading.Lock()
         self._ids_lock = threading.Lock()
@@ -169,6 +171,7 @@ class Client:
         #: Some thread of the worker reads the channel at all times.
         self.always_read = False
         self._known: set[bytes] = set()
+        self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
         self._on_work: Callable[[list[Message]], None] = list.clear
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
@@ -299,6 +302,8 @@ class Client:
     # -- Session --------------------------------------------------------------------------------------------------
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        if self.given is not None:
+            template = self._inherit(template)
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
         first = self._new_ids(template.counted)
@@ -307,6 +312,8 @@ class Client:
         return first
 
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        if self.given is not None:
+            template = self._inherit(template)
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
         first = self._new_ids(1)
@@ -321,6 +328,18 @@ class Client:
         self._send((m.SUBMIT_CALL, first, actor, template.key, *call, _parent()))
         self._let_go(call[1], call[2])
         return first
+
+    def _inherit(self, template: T) -> T:
+        """What becomes of calls that are made in a placement group. ValueError: they do not fit into it."""
+        assert self.given is not None
+        group, captures = self.given.get("group"), self.given.get("captures")
+        if group is None:
+            return template
+        inherited = self._inherited.get((template.key, group, captures))
+        if inherited is None:
+            inherited = inherit(self, template, group, captures)
+            self._inherited[template.key, group, captures] = inherited
+        return cast(T, inherited)
 
     def _introduce(self, template: TaskTemplate | ActorTemplate | MethodTemplate) -> None:
         # Known only once it is on its way: another thread of this worker that sees the key submits at once. Two threads
@@ -426,7 +445,7 @@ class Client:
     def code(self, target: Any, name: str) -> Code:
         from minray.code import make_code
 
-        return make_code(target, name, self.pin, self._in_process)
+        return make_code(target, name, self.pin, self.in_process)
 
     def ask(self, topic: str, *args: Any) -> Any:
         reply, _ = self._request(m.ASK, topic, args)

@@ -18,6 +18,15 @@ from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
 from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
+from minray.strategies import (
+    STRATEGIES,
+    check_group_options,
+    place,
+    wrong_fallback,
+    wrong_label_selector,
+    wrong_strategy,
+)
+from minray.util.placement_group import PlacementGroup
 
 Options = Mapping[str, Any]
 _NoneType = type(None)
@@ -119,8 +128,29 @@ def _resource_amount(name: str, amount: Any) -> str | None:
     return None
 
 
+def _gpus(name: str, amount: Any) -> str | None:
+    problem = _amount_or_none(name, amount)
+    if problem is None and amount is not None and amount > 1 and amount != int(amount):
+        return f"GPU resource quantities >1 must be whole numbers. The specified quantity num_gpus={amount} is invalid."
+    return problem
+
+
+def _group(name: str, value: Any) -> str | None:
+    assert not isinstance(value, str) or value == "default", (
+        f"placement_group must be a PlacementGroup, 'default' or None, but it is {value!r}."  # Ray's type
+    )
+    return None
+
+
 def _resources(name: str, resources: dict[str, float] | None) -> str | None:
     for key, amount in (resources or {}).items():
+        if not isinstance(key, str):
+            raise TypeError(f"The names in 'resources' must be strings, but one is {key!r}.")
+        if key in ("memory", "object_store_memory"):
+            return (
+                "The resources dictionary must not contain the key 'memory' or 'object_store_memory'. Use the keyword "
+                f"'memory' instead of {key!r} in 'resources'."
+            )
         if key in ("CPU", "GPU"):
             return (
                 "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in the 'resources' keyword: "
@@ -174,12 +204,6 @@ def _no_object_store_memory(name: str, value: int | None) -> str | None:
     return None if value is None else "Setting 'object_store_memory' is not implemented for tasks. Leave it out."
 
 
-def _strategy(name: str, value: Any) -> str | None:
-    if isinstance(value, str) and value not in ("DEFAULT", "SPREAD"):
-        return f"Invalid scheduling_strategy value {value}. Valid values are 'DEFAULT', 'SPREAD' or a strategy object."
-    return None
-
-
 def _positive(name: str, value: int | None) -> str | None:
     return (
         None if value is None or value > 0 else f"The keyword '{name}' must be a positive integer, but it is {value}."
@@ -220,23 +244,22 @@ def _groups(name: str, value: Any) -> str | None:
 _NUMBER = Option((float, int, _NoneType), _amount_or_none)
 _TEXT = Option((str, _NoneType))
 _FLAG = Option((bool, _NoneType))
-_ANYTHING = Option((object,))
 
 _COMMON: dict[str, Option] = {
-    "label_selector": Option((dict, _NoneType)),
-    "fallback_strategy": Option((list, _NoneType)),
+    "label_selector": Option((dict, _NoneType), wrong_label_selector),
+    "fallback_strategy": Option((list, _NoneType), wrong_fallback),
     "accelerator_type": _TEXT,
     "memory": _NUMBER,
     "name": _TEXT,
     "num_cpus": _NUMBER,
-    "num_gpus": _NUMBER,
+    "num_gpus": Option((float, int, _NoneType), _gpus),
     "object_store_memory": Option((int, _NoneType), _count),
-    "placement_group": _ANYTHING,
+    "placement_group": Option((_NoneType, str, PlacementGroup), _group),
     "placement_group_bundle_index": Option((int,)),
     "placement_group_capture_child_tasks": _FLAG,
     "resources": Option((dict, _NoneType), _resources),
     "runtime_env": Option((dict, _NoneType)),
-    "scheduling_strategy": Option((object,), _strategy),
+    "scheduling_strategy": Option((_NoneType, str, *STRATEGIES), wrong_strategy),
     "enable_task_events": Option((bool,)),
     "_labels": Option((dict, _NoneType)),
 }
@@ -281,16 +304,9 @@ METHOD_OPTIONS: dict[str, Option] = {
 
 #: Options that a later version carries out, each with the values that need nothing of it.
 PLANNED: dict[str, tuple[Any, ...]] = {
-    "accelerator_type": (None,),
     "enable_tensor_transport": (None, False),
-    "fallback_strategy": (None, []),
-    "label_selector": (None, {}),
-    "max_calls": (None, 0),
     "object_store_memory": (None, 0),
-    "placement_group": (None, "default"),
-    "placement_group_bundle_index": (-1,),
     "runtime_env": (None, {}),
-    "scheduling_strategy": (None, "DEFAULT", "SPREAD"),
     "tensor_transport": (None, "object_store"),
 }
 
@@ -320,6 +336,7 @@ def check_task(options: Options, in_options: bool = False) -> None:
     if in_options and "max_calls" in options:
         raise ValueError("Setting 'max_calls' is not supported in '.options()'. Set it in '@remote(max_calls=...)'.")
     check(options, TASK_OPTIONS, "remote functions")
+    check_group_options(options)
     warn_of_dynamic(options)
 
 
@@ -328,6 +345,7 @@ def check_actor(options: Options, later: Iterable[str] = ()) -> None:
     check(options, ACTOR_OPTIONS, "actors")
     if "concurrency_groups" in later:
         raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'. Set it in '@remote(...)'.")
+    check_group_options(options)
     if options.get("get_if_exists") and not options.get("name"):
         raise ValueError(
             "The actor name must be specified to use `get_if_exists`: options(name=..., get_if_exists=True)."
@@ -340,13 +358,19 @@ def check_method(options: Options) -> None:
     warn_of_dynamic(options)
 
 
+#: What a call takes of the resource that stands for a kind of accelerator: next to nothing, but it has to be there.
+_OF_ACCELERATOR = 0.001
+
+
 def demand(options: Options, default_cpus: float) -> Demand:
     """The resources that the options ask for, in units of 1/10,000, by name."""
     cpus = options.get("num_cpus")
+    accelerator = options.get("accelerator_type")
     amounts = {
         "CPU": default_cpus if cpus is None else cpus,
         "GPU": options.get("num_gpus") or 0,
         "memory": int(options.get("memory") or 0),
+        **({f"accelerator_type:{accelerator}": _OF_ACCELERATOR} if accelerator else {}),
         **(options.get("resources") or {}),
     }
     units = ((name, round(amount * RESOURCE_UNIT)) for name, amount in sorted(amounts.items()))
@@ -357,20 +381,24 @@ def task_template(session: Session, code: Code, name: str, options: Options, num
     """What all calls of one function under one set of (checked) options have in common."""
     retry_exceptions, retried = _retried(session, name, options)
     max_retries = options.get("max_retries")
-    needs = demand(options, default_cpus=1)
+    placing = place(session, demand(options, default_cpus=1), options, name)
     max_retries = 3 if max_retries is None else max_retries
     name = options.get("name") or name
     num_returns, stream, extra = yields(num_returns, options)
+    if placing.extra is not None:
+        extra = {**(extra or {}), **placing.extra}
     return TaskTemplate(
-        key=_key(code.key, name, num_returns, needs, max_retries, retried, extra),
+        key=_key(code.key, name, num_returns, placing, max_retries, retried, extra),
         code=code,
         name=name,
         num_returns=num_returns,
-        demand=needs,
+        demand=placing.demand,
         max_retries=max_retries,
         retry_exceptions=retry_exceptions,
         stream=stream,
         extra=extra,
+        terms=placing.terms,
+        captured=placing.captured,
     )
 
 
@@ -419,13 +447,18 @@ ASYNC_CONCURRENCY = 1000
 
 
 def actor_template(
-    code: Code, name: str, methods: dict[str, dict[str, Any]], options: Options, is_async: bool
+    session: Session, code: Code, name: str, methods: dict[str, dict[str, Any]], options: Options, is_async: bool
 ) -> ActorTemplate:
     """What all actors of one class under one set of (checked) options have in common.
 
     `is_async`: the class has coroutine functions. ValueError: it runs several calls at once, but is to keep an order.
     """
-    needs = demand(options, default_cpus=0)
+    # An actor that asks for anything asks for a CPU too, if it does not say otherwise; one that asks for nothing gets
+    # nothing, but in a placement group there has to be a CPU for it (as in Ray).
+    bare = all(options.get(resource) is None for resource in ("num_cpus", "num_gpus", "accelerator_type"))
+    bare = bare and not options.get("resources")
+    needs = demand(options, default_cpus=0 if bare else 1)
+    placing = place(session, needs, options, name, demand(options, default_cpus=1) if bare else None)
     max_concurrency = options.get("max_concurrency")
     if not max_concurrency:
         max_concurrency = ASYNC_CONCURRENCY if is_async else 1
@@ -458,8 +491,17 @@ def actor_template(
     }
     if chosen["max_unread"] is not None:
         chosen["extra"] = {**(chosen["extra"] or {}), "max_unread": chosen["max_unread"]}
+    if placing.extra is not None:
+        chosen["extra"] = {**(chosen["extra"] or {}), **placing.extra}
     return ActorTemplate(
-        key=_key(code.key, name, needs, *chosen.values()), code=code, name=name, methods=methods, demand=needs, **chosen
+        key=_key(code.key, name, placing, *chosen.values()),
+        code=code,
+        name=name,
+        methods=methods,
+        demand=placing.demand,
+        terms=placing.terms,
+        captured=placing.captured,
+        **chosen,
     )
 
 

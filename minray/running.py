@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import GeneratorType
 from typing import Any, NoReturn
@@ -26,6 +26,9 @@ from minray.stopping import Interruptible
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray.yielding import Missing, Producers, draw, dynamic
+
+#: CUDA's variable of the GPUs that a process may use.
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class ExitActor(BaseException):
@@ -44,6 +47,7 @@ class Calls:
         self._blobs: dict[bytes, bytes] = {}
         self._loading = threading.Lock()
         self.producers = Producers(client)
+        self._visible = os.environ.get(_VISIBLE)
         self.actor: Any = None
         self.is_async = False
         self._actor_id = 0
@@ -55,13 +59,29 @@ class Calls:
         """Code that will be used."""
         self._blobs[key] = blob
 
+    def give(self, extra: Mapping[str, Any] | None) -> None:
+        """Note what a task, or the actor for its life, has got beyond arguments."""
+        self.client.given = extra
+        if self.client.in_process:
+            return  # the environment is everybody's
+        gpus = extra.get("gpus") if extra is not None else None
+        if gpus:
+            os.environ[_VISIBLE] = ",".join(map(str, gpus))
+        elif self._visible is None:
+            os.environ.pop(_VISIBLE, None)
+        else:
+            os.environ[_VISIBLE] = self._visible
+
     # -- calls ----------------------------------------------------------------------------------------------------
 
     def run(self, message: Message) -> None:
         """Run a call to its end on this thread, and answer. ExitActor: it ended the actor. SystemExit: the process."""
         op, id, target, args, where, ids, deps, num_returns, name, retry, extra = message
-        if self._label is not None and op == m.RUN:
-            self._label(name)
+        if op == m.RUN:
+            if self._label is not None:
+                self._label(name)
+            if extra is not self.client.given:
+                self.give(extra)
         held = self.hold(args, ids, deps)
         begun = perf_counter()
         try:
@@ -241,6 +261,7 @@ class Calls:
         self._actor_id = id
         self.is_async = bool(extra and extra.get("async"))
         self.client.leave = self.exit_actor
+        self.give(extra)
         if self._label is not None:
             self._label(name)
         held = self.hold(args, ids, deps)

@@ -14,7 +14,8 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter, sleep
 from typing import Any, NoReturn
@@ -28,11 +29,13 @@ from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
 from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
-from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, MethodTemplate, TaskTemplate
+from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, Value
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
+from minray.machine import gpu_names
+from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
@@ -66,16 +69,19 @@ def start(
 ) -> Runtime:
     """Start a run on `backend`, a class from the registry that makes a `WorkerPool`."""
     options = dict(options)
+    labels = options.pop("labels", None) or {}
     config = PoolConfig(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
+        memory=options.pop("memory", None),
+        object_store_memory=options.pop("object_store_memory", None),
         resources=resources or {},
         isolate=options.pop("isolate", True),
         log_to_driver=options.pop("log_to_driver", True),
         address=options.pop("address", None),
         options=options,
     )
-    return Runtime(backend(), config, namespace)
+    return Runtime(backend(), config, namespace, labels)
 
 
 #: The first id, the last worker's number and the first id of a stream's item for the next run.
@@ -87,8 +93,12 @@ class Runtime:
 
     in_worker = False
     resident: tuple[int, type] | None = None
+    given: Mapping[str, Any] | None = None
 
-    def __init__(self, pool: WorkerPool, config: PoolConfig, namespace: str | None) -> None:
+    def __init__(
+        self, pool: WorkerPool, config: PoolConfig, namespace: str | None, labels: dict[str, str] | None = None
+    ) -> None:
+        """`labels` are those of the driver's own node."""
         self._pool = pool
         self._lock = threading.Lock()
         self._graph = TaskGraph(int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY)))
@@ -110,20 +120,22 @@ class Runtime:
         self._exiting = False
         self._reader = Reader(self._receive, pool.wake)
         self._serving = Serving(self._graph, self._outbox, self._namespace)
-        self._serving.questions["resources"] = lambda worker, available: self._resources(available)
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
         self.nodes = list(pool.open(config))
         self._shares = not config.isolate
         about = About(self._graph, self._namespace)
+        self._places = Places(self._graph, about)
         self._serving.questions.update(about.questions)
+        self._serving.questions.update(self._places.questions)
+        self._gpus = gpu_names()
         listing = Listing(self._graph, about, pool.store.size if pool.store is not None else sys.getsizeof)
         self._serving.questions["rows"] = listing.answer
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
         with self._lock:
             for node in self.nodes:
-                total = {name: round(amount * RESOURCE_UNIT) for name, amount in node.resources.items()}
-                self._graph.node_joined(node.id, total, node.warm)
+                head = node is self.nodes[0]
+                self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
         self._deliver()
         self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
@@ -161,11 +173,15 @@ class Runtime:
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
                     outbox.append((decision[1].id, (m.STOP,)))
+                elif op == "infeasible":
+                    outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill
                     worker = decision[1]
+                    outbox.append((worker.id, op, worker.node.id))
                     if op == "start":
                         self._known[worker.id] = set()
-                    outbox.append((worker.id, op, worker.node.id))
+                        if worker.env:
+                            outbox.append((worker.id, (m.ENV, worker.env)))
         if freed:
             for value in freed:
                 outbox.append((0, "free", value[1]))
@@ -188,6 +204,8 @@ class Runtime:
         if type(retry) is Code:
             self._ensure_code(worker, retry)
             retry = retry.key
+        if worker.gpus and op == m.RUN:
+            extra = {**(extra or {}), "gpus": self._name_gpus(worker)}
         inputs = (call.args, call.where, call.deps, deps)
         message = (op, task.id, target, *inputs, task.num_returns, task.name, retry, extra)
         self._outbox.append((worker.id, message))
@@ -199,6 +217,9 @@ class Runtime:
         call = actor.call
         creation = Task(actor.id, call, 0, actor.template.name, 0, 0)
         deps = self._graph.lend(worker, creation)
+        extra = actor.template.extra
+        if worker.gpus:
+            extra = {**(extra or {}), "gpus": self._name_gpus(worker)}
         self._outbox.append(
             (
                 worker.id,
@@ -211,10 +232,15 @@ class Runtime:
                     call.deps,
                     deps,
                     actor.template.name,
-                    actor.template.extra,
+                    extra,
                 ),
             )
         )
+
+    def _name_gpus(self, worker: Worker) -> tuple[int | str, ...]:
+        """The GPUs that a worker holds, as users know them."""
+        names = self._gpus
+        return tuple([names[gpu] if gpu < len(names) else gpu for gpu, _ in worker.gpus])
 
     def _ensure_code(self, worker: Worker, code: Code) -> None:
         known = self._known[worker.id]
@@ -254,6 +280,9 @@ class Runtime:
                         pool.kill(worker)
                     elif what == "interrupt":
                         pool.interrupt(worker)
+                    elif what == "warn":
+                        with suppress(OSError, ValueError):  # nobody reads stderr
+                            sys.stderr.write(f"{item[2]}\n")
                     else:
                         assert pool.store is not None
                         pool.store.free(item[2])
@@ -578,13 +607,6 @@ class Runtime:
             self._carry_out()
         self._deliver()
         return found
-
-    def _resources(self, available: bool) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for node in self._graph.scheduler.nodes.values():
-            for name, amount in (node.free if available else node.total).items():
-                found[name] = found.get(name, 0.0) + amount / RESOURCE_UNIT
-        return {name: amount for name, amount in found.items() if amount > 0}
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,8 @@ class RuntimeContext:
 
     def get_node_labels(self) -> dict[str, str]:
         """The labels of the node that this runs on."""
-        return {"ray.io/node-id": self._told("node_id")}
+        found: dict[str, str] = ensure().ask("labels")
+        return dict(found)
 
     @property
     def namespace(self) -> str:
@@ -147,18 +148,20 @@ class RuntimeContext:
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
         """The ids of the accelerators that this may use, by kind."""
-        if ensure().ask("held").get("GPU"):
-            raise NotImplementedError("minray does not give out ids of GPUs yet, only amounts of them.")
-        return {kind: [] for kind in _ACCELERATORS}
+        given = ensure().given
+        gpus = given.get("gpus", ()) if given is not None else ()
+        return {kind: [str(gpu) for gpu in gpus] if kind == "GPU" else [] for kind in _ACCELERATORS}
 
     def get_placement_group_id(self) -> str | None:
         """The id of the placement group that this runs in; None outside of one."""
-        return None
+        given = ensure().given
+        return given.get("group") if given is not None else None
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
         """Whether tasks made here run in the placement group that this runs in."""
-        return False
+        given = ensure().given
+        return given is not None and bool(given.get("captures"))
 
     def get_runtime_env_string(self) -> str:
         """The runtime environment of this task or actor, as JSON."""

@@ -11,7 +11,7 @@ task. An actor's id is an object id too: handles are counted as references are.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from minray import interrupts
@@ -26,6 +26,8 @@ class Session(Protocol):
     closed: bool  #: the run has ended: refs and handles of this session are of no use any more
     in_worker: bool  #: what runs here are tasks, not the driver
     resident: tuple[int, type] | None  #: the actor that lives here, and its class
+    #: What the running call has got beyond its arguments: its `gpus`, its placement `group` and if that `captures`.
+    given: Mapping[str, Any] | None
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Submit a task; return the id of its first object. Its template's `counted` ids are counted for the caller."""

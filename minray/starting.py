@@ -17,6 +17,8 @@ from typing import Any
 from minray import registry
 from minray.actor_class import check_namespace
 from minray.interrupts import guard, unguard
+from minray.labels import check_labels
+from minray.machine import visible_gpus
 from minray.session import current, set_driver, set_starter, set_thread
 
 #: The run that `init` started in this process, and the process: a fork must not end its parent's run.
@@ -47,7 +49,6 @@ _ABOUT_SERVERS = frozenset(
         "_enable_object_reconstruction",
         "_plasma_directory",
         "_object_spilling_directory",
-        "_memory",
         "_redis_username",
         "_redis_password",
         "_driver_object_store_memory",
@@ -59,7 +60,6 @@ _ABOUT_SERVERS = frozenset(
 _PLANNED: dict[str, tuple[Any, ...]] = {
     "runtime_env": (None, {}),
     "job_config": (None,),
-    "labels": (None, {}),
     "logging_config": (None,),
     "proxy_server_url": (None,),
 }
@@ -114,6 +114,7 @@ def init(
     object_store_memory: int | None = None,
     isolate: bool = True,
     local_mode: bool = False,
+    labels: dict[str, str] | None = None,
     namespace: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool | None = None,
@@ -127,11 +128,13 @@ def init(
         backend: What to run on: ``"loky"`` (processes), ``"threads"``, ... or a callable that makes a pool or engine.
             Default: the environment variable MINRAY_BACKEND, or what the address tells, or loky.
         num_cpus: How many CPUs tasks may use at a time. Default: as many as there are.
-        num_gpus: How many GPUs there are to give away.
+        num_gpus: How many GPUs there are to give away. Default: as many as NVIDIA's driver has, less what
+            CUDA_VISIBLE_DEVICES hides.
         resources: Amounts of custom resources, by name.
         object_store_memory: How many bytes of values to keep in memory before they go to disk.
         isolate: False (threads only) hands arguments and results over without copying them.
         local_mode: True means ``backend="threads"``.
+        labels: Labels of this machine, for `label_selector` and `NodeLabelSchedulingStrategy`.
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
@@ -146,9 +149,10 @@ def init(
         if name in _PLANNED:
             if value not in _PLANNED[name]:
                 raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
-        elif name not in _ABOUT_SERVERS:
+        elif name not in _ABOUT_SERVERS and name != "_memory":
             raise RuntimeError(f"Unknown keyword argument(s): {name}")
-    _check_init(num_cpus, num_gpus, resources, object_store_memory, namespace)
+    _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
+    check_labels(labels)
     with _starting:
         if is_initialized():
             if ignore_reinit_error:
@@ -173,6 +177,8 @@ def init(
             "isolate": isolate,
             "log_to_driver": log_to_driver is not False,
             "object_store_memory": object_store_memory,
+            "memory": others.get("_memory"),
+            "labels": labels,
         }
         return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
 
@@ -207,7 +213,9 @@ def _start(
     return context
 
 
-def _check_init(num_cpus: Any, num_gpus: Any, resources: Any, object_store_memory: Any, namespace: Any) -> None:
+def _check_init(
+    num_cpus: Any, num_gpus: Any, resources: Any, object_store_memory: Any, memory: Any, namespace: Any
+) -> None:
     if resources is not None and not isinstance(resources, dict):
         raise TypeError(f"resources must be a dict of amounts by name, got: {resources!r}.")
     for name in ("CPU", "GPU", "memory", "object_store_memory"):
@@ -216,7 +224,12 @@ def _check_init(num_cpus: Any, num_gpus: Any, resources: Any, object_store_memor
             raise AssertionError(
                 f"`{name}` cannot be a custom resource. Use `{keyword}` instead: {resources!r}"
             )  # Ray's type
-    amounts = {"num_cpus": num_cpus, "num_gpus": num_gpus, "object_store_memory": object_store_memory}
+    amounts = {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "object_store_memory": object_store_memory,
+        "_memory": memory,
+    }
     for name, amount in {**amounts, **(resources or {})}.items():
         if amount is None:
             continue
@@ -226,6 +239,9 @@ def _check_init(num_cpus: Any, num_gpus: Any, resources: Any, object_store_memor
             raise ValueError(f"Resource quantities must be nonnegative, but {name} is {amount}.")
         if name in amounts and amount != int(amount):
             raise ValueError(f"{name} must be a whole number, got: {amount}.")
+    visible = visible_gpus()
+    if num_gpus and visible is not None and num_gpus > len(visible):
+        raise ValueError(f"Attempting to start with {num_gpus} GPU, but CUDA_VISIBLE_DEVICES contains {visible}.")
     check_namespace(namespace)
 
 

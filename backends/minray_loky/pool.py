@@ -21,6 +21,7 @@ from contextlib import ExitStack, suppress
 from threading import get_ident
 from weakref import WeakSet
 
+from minray import machine
 from minray.backend import NodeInfo, PoolConfig
 from minray.wire.framing import FramingError
 from minray.wire.messages import FREE, LOST, STOP, Message
@@ -82,10 +83,7 @@ class LokyPool:
             self.close()
             raise
         cpus = config.num_cpus if config.num_cpus is not None else cpu_count()
-        resources = {"CPU": float(cpus), **config.resources}
-        if config.num_gpus:
-            resources["GPU"] = float(config.num_gpus)
-        return [NodeInfo(id=0, resources=resources, warm=cpus)]
+        return [NodeInfo(id=0, resources=machine.resources(config, cpus), warm=cpus)]
 
     def _open(self, config: PoolConfig) -> None:
         undo = self._undo

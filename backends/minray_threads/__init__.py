@@ -17,6 +17,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from minray import machine
 from minray.backend import NodeInfo, PoolConfig, interruptible
 from minray.wire.messages import LOST, Message
 from minray.worker import Worker
@@ -93,10 +94,7 @@ class ThreadPool:
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         self._isolate = config.isolate
         cpus = config.num_cpus if config.num_cpus is not None else len(_affinity())
-        resources = {"CPU": float(cpus), **config.resources}
-        if config.num_gpus:
-            resources["GPU"] = float(config.num_gpus)
-        return [NodeInfo(id=0, resources=resources)]
+        return [NodeInfo(id=0, resources=machine.resources(config, cpus))]
 
     def start(self, worker: int, node: int) -> None:
         if self._closed:

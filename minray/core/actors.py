@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minray.core.objects import HANDLE, Object
+from minray.core.placement import actor_refused
 from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Actor, Call, Task, Worker
-from minray.core.template import ActorTemplate, Demand, MethodTemplate
+from minray.core.template import ActorTemplate, LaneKey, MethodTemplate
 from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ActorTable:
         self.actors: dict[int, Actor] = {}
         self.dead: deque[tuple[Actor, Worker | None]] = deque(maxlen=REMEMBERED)  # the latest, and where they lived
         self.names: dict[tuple[str, str], Actor] = {}
-        self.unplaced: dict[Demand, deque[Actor]] = {}  # ready to be created, no room yet
+        self.unplaced: dict[LaneKey, deque[Actor]] = {}  # ready to be created, no room yet
 
     # -- birth ----------------------------------------------------------------------------------------------------
 
@@ -83,24 +84,30 @@ class ActorTable:
         self._place(actor)
 
     def _place(self, actor: Actor) -> None:
-        demand = actor.template.demand
-        waiting = self.unplaced.get(demand)
+        template = actor.template
+        if template.terms is not None:
+            refusal = self.graph.placement.refusal(template, actor.id)
+            if refusal is not None:
+                self._die(actor, refusal)
+                return
+        waiting = self.unplaced.get(template.lane_key)
         if waiting is None:
             if self._settle_down(actor):
                 return
-            waiting = self.unplaced[demand] = deque()
+            waiting = self.unplaced[template.lane_key] = deque()
+            self.graph.scheduler.warn(template.demand, template.terms)
         waiting.append(actor)
 
     def place_waiting(self) -> None:
         """Give room to the actors that wait for it; those that ask for the same in their order."""
-        for demand, waiting in list(self.unplaced.items()):
+        for key, waiting in list(self.unplaced.items()):
             while waiting and self._settle_down(waiting[0]):
                 waiting.popleft()
             if not waiting:
-                del self.unplaced[demand]
+                del self.unplaced[key]
 
     def _settle_down(self, actor: Actor) -> bool:
-        worker = self.graph.scheduler.obtain(actor.template.demand)
+        worker = self.graph.scheduler.obtain(actor.template.demand, actor.template.terms)
         if worker is None:
             return False
         worker.actor = actor
@@ -280,7 +287,7 @@ class ActorTable:
         else:
             sent = list(worker.sent.values())
             worker.sent = {}
-            self._give_up(worker, at_once=True)
+            self.give_up(worker, at_once=True)
             self.worker_lost(worker, sent, "it was killed by `ray.kill`")
             self.graph._free_resources()
 
@@ -289,6 +296,21 @@ class ActorTable:
         actor = worker.actor
         if actor is not None and actor.worker is worker:
             self._die(actor, fault("ActorDied", actor.template.name, actor.id, "exit_actor() is called", None))
+
+    def group_removed(self, group: str, cause: str) -> None:
+        """A placement group is gone, and the actors that lived in it, or were to."""
+        within = [
+            actor
+            for actor in self.actors.values()
+            if actor.death is None and actor.template.terms is not None and actor.template.terms.group == group
+        ]
+        within.sort(key=lambda actor: actor.worker is not None)  # none is to move into the place of another
+        for actor in within:
+            name = actor.template.name
+            if actor.worker is None:
+                self._die(actor, actor_refused(name, actor.id, group))
+            else:
+                self._die(actor, fault("ActorDied", name, actor.id, cause, None), at_once=True)
 
     def worker_lost(self, worker: Worker, sent: list[Task], cause: str, charged: bool = True) -> None:
         """Its worker is gone: restart it if it may, else fail its calls. `charged`: that counts as a restart."""
@@ -345,9 +367,9 @@ class ActorTable:
         if worker is not None:
             lost += worker.sent.values()
             worker.sent = {}
-            self._give_up(worker, at_once)
-        elif actor in self.unplaced.get(actor.template.demand, ()):
-            self.unplaced[actor.template.demand].remove(actor)
+            self.give_up(worker, at_once)
+        elif actor in self.unplaced.get(actor.template.lane_key, ()):
+            self.unplaced[actor.template.lane_key].remove(actor)
         for queue in actor.queues.values():
             lost += queue
         actor.queues = {}
@@ -366,7 +388,7 @@ class ActorTable:
         for id in (*call.deps, *call.args[2]):
             self.graph.objects.release(id)
 
-    def _give_up(self, worker: Worker, at_once: bool) -> None:
+    def give_up(self, worker: Worker, at_once: bool) -> None:
         """End an actor's worker, and forget it at once: what it still says is not heard."""
         graph = self.graph
         if graph.scheduler.workers.get(worker.id) is worker:
@@ -381,8 +403,9 @@ class ActorTable:
 
     def check(self) -> None:
         """Invariants: every call of a living actor is queued or sent, a dead one has none."""
-        for demand, unplaced in self.unplaced.items():
-            assert not self.graph.scheduler.has_room(demand), f"{unplaced} wait for nothing"
+        for unplaced in self.unplaced.values():
+            template = unplaced[0].template
+            assert not self.graph.scheduler.has_room(template.demand, template.terms), f"{unplaced} wait for nothing"
             assert all(actor.death is None and actor.worker is None for actor in unplaced), unplaced
         for actor in self.actors.values():
             if actor.death is not None:

@@ -20,6 +20,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("taken", worker, id, n) tell the producer of a stream that n more of its items were taken (-1: never wait again)
     ("wake", watch)          a watch is done
     ("free", value)          a stored value is not needed any more
+    ("infeasible", demand, terms)   tell the user that no node can ever have this
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 from minray.core.actors import ActorTable
 from minray.core.cancelling import condemn, drop_cancelled
 from minray.core.objects import Object, ObjectTable, Watch
+from minray.core.placement import PlacementTable
 from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
 from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, Task, Worker
@@ -51,6 +53,7 @@ class TaskGraph:
         self.scheduler = Scheduler(self.out)
         self.actors = ActorTable(self)
         self.streams = StreamTable(self)
+        self.placement = PlacementTable(self)
         self.tasks: dict[int, Task] = {}
         self.history: deque[Ended] | None = deque(maxlen=history) if history else None
         self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
@@ -58,15 +61,15 @@ class TaskGraph:
 
     # -- nodes and workers ----------------------------------------------------------------------------------------
 
-    def node_joined(self, id: int, total: dict[str, int], warm: int = 0) -> None:
-        node = Node(id, total)
+    def node_joined(self, id: int, total: dict[str, int], warm: int = 0, labels: dict[str, str] | None = None) -> None:
+        node = Node(id, total, labels)
         self.scheduler.nodes[id] = node
         self.scheduler.warm(node, warm)
         self._free_resources()
 
     def worker_up(self, worker: Worker) -> None:
         self.scheduler.up(worker)
-        if self.scheduler.hungry or self.actors.unplaced:
+        if self.scheduler.hungry or self.actors.unplaced or self.placement.pending:
             self._free_resources()
 
     def worker_lost(self, worker: Worker, cause: str) -> None:
@@ -95,7 +98,10 @@ class TaskGraph:
         self._free_resources()
 
     def _free_resources(self) -> None:
-        """Resources came free: actors that wait for a place first, as they are few and wait longest."""
+        """Resources came free: placement groups and actors that wait for a place first, as they are few and wait
+        longest."""
+        if self.placement.pending:
+            self.placement.place_waiting()
         self.actors.place_waiting()
         self.scheduler.dispatch_all()
         self._settle()
@@ -168,8 +174,9 @@ class TaskGraph:
             self.complete(task, values, error, seconds)
 
     def _finish(self, worker: Worker, task: Task, seconds: float) -> None:
-        self.scheduler.finish(worker, task, seconds, refill=not self.actors.unplaced)
-        if worker.lane is None and (self.scheduler.hungry or self.actors.unplaced):
+        waiting = self.actors.unplaced or self.placement.pending
+        self.scheduler.finish(worker, task, seconds, refill=not waiting)
+        if worker.lane is None and (self.scheduler.hungry or waiting):
             self._free_resources()
 
     def failed(self, worker: Worker, id: int, error: Value, retry: bool, seconds: float) -> None:
@@ -283,10 +290,17 @@ class TaskGraph:
                 else:
                     self.actors.drop(task.actor, task, error)
                 return
-        if task.actor is None:
-            self.scheduler.enqueue(task)
-        else:
+        if task.actor is not None:
             self.actors.call_ready(task.actor, task)
+            return
+        template = task.template
+        assert template is not None
+        if template.terms is not None:
+            refusal = self.placement.refusal(template)
+            if refusal is not None:
+                self.fail(task, refusal)
+                return
+        self.scheduler.enqueue(task)
 
     def _settle(self) -> None:
         """Go on with everything that was waiting for what has just become ready or unreachable."""
@@ -391,6 +405,7 @@ class TaskGraph:
         self.streams.check()
         for task, *_ in self.history or ():
             assert task.id in self.tasks or (task.state == DONE and task.call is NO_CALL), f"{task} keeps its arguments"
+        self.placement.check()
         ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():

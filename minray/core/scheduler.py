@@ -12,15 +12,17 @@ The rules:
    before all lanes.
 
 Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)``, ``("recall", worker)``,
-``("stop", worker)``, ``("kill", worker)``.
+``("stop", worker)``, ``("kill", worker)``, ``("infeasible", demand, terms)``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker
-from minray.core.template import Demand
+from minray.core.devices import is_gpu
+from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker, candidates
+from minray.core.template import RESOURCE_UNIT, Demand, LaneKey, TaskTemplate
+from minray.core.terms import Terms
 
 #: Seconds of known work that may be sent ahead to one worker. Long enough that a reader who gets the interpreter
 #: late (5 ms is CPython's switch interval, the pump comes by every fraction of that) finds the worker still busy,
@@ -54,8 +56,8 @@ class Scheduler:
         self.out = out
         self.nodes: dict[int, Node] = {}
         self.workers: dict[int, Worker] = {}
-        self.lanes: dict[Demand, Lane] = {}
-        self.hungry: dict[Demand, Lane] = {}  # stalled lanes, the longest waiting first
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.hungry: dict[LaneKey, Lane] = {}  # stalled lanes, the longest waiting first
         self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
         self.last_worker = 0
@@ -64,10 +66,11 @@ class Scheduler:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def start(self, node: Node) -> Worker:
+    def start(self, node: Node, env: str = "") -> Worker:
         """A new worker, to which messages can be sent at once."""
         self.last_worker += 1
         worker = Worker(self.last_worker, node)
+        worker.env = env
         self.workers[worker.id] = worker
         node.starting += 1
         self.out.append(("start", worker))
@@ -87,18 +90,51 @@ class Scheduler:
             worker.idle_since = self.now
             node.idle.append(worker)
 
-    def obtain(self, demand: Demand) -> Worker | None:
-        """An idle or new worker that holds `demand`; None where no node has it free."""
-        for node in self.nodes.values():
-            if node.has_room(demand):
-                worker = node.idle.pop() if node.idle else self.start(node)
-                node.take(demand)
-                worker.held = demand
-                return worker
-        return None
+    def obtain(self, demand: Demand, terms: Terms | None = None) -> Worker | None:
+        """An idle or new worker that holds `demand`, on such terms; None where no node has it free."""
+        if terms is None:
+            for node in self.nodes.values():
+                if node.has_room(demand):
+                    worker = node.idle.pop() if node.idle else self.start(node)
+                    break
+            else:
+                return None
+        else:
+            rooms = self._rooms(demand, terms)
+            if not rooms:
+                return None
+            node = rooms[0]
+            if terms.spread and len(rooms) > 1:
+                node = min(rooms, key=lambda room: sum(worker.node is room for worker in self.workers.values()))
+            idle = node.dressed.get(terms.env) if terms.env else node.idle
+            worker = idle.pop() if idle else self.start(node, terms.env)
+        node.take(demand)
+        worker.held = demand
+        if node.devices is not None:
+            share = node.devices.choose(demand)
+            if share:
+                node.devices.take(demand, share)
+                worker.gpus = share
+        return worker
 
-    def has_room(self, demand: Demand) -> bool:
+    def _rooms(self, demand: Demand, terms: Terms) -> list[Node]:
+        """The nodes that have `demand` free, on such terms."""
+        found = candidates(list(self.nodes.values()), demand, terms.choices)
+        return [node for node in found if node.has_room(demand, terms.env)]
+
+    def has_room(self, demand: Demand, terms: Terms | None = None) -> bool:
+        if terms is not None:
+            return bool(self._rooms(demand, terms))
         return any(node.has_room(demand) for node in self.nodes.values())
+
+    def is_feasible(self, demand: Demand, terms: Terms | None = None) -> bool:
+        """Whether some node could ever have `demand`, on such terms."""
+        return bool(candidates(list(self.nodes.values()), demand, () if terms is None else terms.choices))
+
+    def warn(self, demand: Demand, terms: Terms | None) -> None:
+        """Say so if nobody can ever run this. What waits for a placement group is that group's business."""
+        if (terms is None or not terms.group) and not self.is_feasible(demand, terms):
+            self.out.append(("infeasible", demand, terms))
 
     def lose(self, worker: Worker) -> bool:
         """Forget a worker that is gone, and give back what it held. False: that says nothing about what it was sent.
@@ -112,8 +148,9 @@ class Scheduler:
             node.starting -= 1
             node.stillborn += 1
         self._let_go(worker)
-        if worker in node.idle:
-            node.idle.remove(worker)
+        idle = node.dressed.get(worker.env, ()) if worker.env else node.idle
+        if worker in idle:
+            idle.remove(worker)  # type: ignore[union-attr]
         if worker.lane is not None:
             worker.lane.leased.pop(worker.id, None)
             worker.lane = None
@@ -125,6 +162,10 @@ class Scheduler:
         if worker.lent:
             worker.node.take(worker.lent)
             worker.lent = ()
+        if worker.gpus:
+            assert worker.node.devices is not None
+            worker.node.devices.give(worker.held, worker.gpus)
+            worker.gpus = ()
         worker.node.give(worker.held)
         worker.held = ()
 
@@ -139,31 +180,33 @@ class Scheduler:
         template = task.template
         assert template is not None
         task.state = READY
-        lane = self.lanes.get(template.demand)
+        lane = self.lanes.get(template.lane_key)
         if lane is None:
-            lane = self._new_lane(template.demand)
+            lane = self._new_lane(template)
         lane.ready.append(task)
         if not lane.stalled:
             self.dispatch(lane)
 
-    def _new_lane(self, demand: Demand) -> Lane:
+    def _new_lane(self, template: TaskTemplate) -> Lane:
         if len(self.lanes) >= self._many_lanes:  # forget those that nobody uses, however many demands there ever were
-            self.lanes = {lane.demand: lane for lane in self.lanes.values() if lane.ready or lane.leased}
+            self.lanes = {key: lane for key, lane in self.lanes.items() if lane.ready or lane.leased}
             self._many_lanes = max(MANY_LANES, 2 * len(self.lanes))
-        lane = self.lanes[demand] = Lane(demand)
+        key = template.lane_key
+        lane = self.lanes[key] = Lane(key, template.demand, template.terms)
         return lane
 
     def requeue(self, tasks: list[Task]) -> None:
         """Put tasks that were sent and not begun back in front, in their order."""
-        lanes: dict[Demand, Lane] = {}
+        lanes: dict[LaneKey, Lane] = {}
         for task in reversed(tasks):
-            assert task.template is not None
+            template = task.template
+            assert template is not None
             task.state = READY
             task.worker = None
             if task.stream is not None:
                 task.stream.rewind()
-            demand = task.template.demand
-            lane = lanes[demand] = self.lanes.get(demand) or self._new_lane(demand)
+            key = template.lane_key
+            lane = lanes[key] = self.lanes.get(key) or self._new_lane(template)
             lane.ready.appendleft(task)
         for lane in lanes.values():
             self.dispatch(lane)
@@ -185,14 +228,17 @@ class Scheduler:
             if worker is None:
                 if served or not lane.stalled:
                     lane.stalled = True
-                    self.hungry.pop(lane.demand, None)
-                    self.hungry[lane.demand] = lane
+                    self.hungry.pop(lane.key, None)
+                    self.hungry[lane.key] = lane
+                    if not lane.warned:
+                        lane.warned = True
+                        self.warn(lane.demand, lane.terms)
                 return
             self._assign(worker, ready.popleft())
             served = True
         if lane.stalled:
             lane.stalled = False
-            self.hungry.pop(lane.demand, None)
+            self.hungry.pop(lane.key, None)
 
     def dispatch_all(self) -> None:
         """Resources or workers came free: try every lane that waits, the longest waiting first."""
@@ -201,7 +247,7 @@ class Scheduler:
                 self.dispatch(lane)
 
     def _worker_for(self, lane: Lane, task: Task) -> Worker | None:
-        worker = self.obtain(lane.demand)
+        worker = self.obtain(lane.demand, lane.terms)
         if worker is not None:
             worker.lane = lane
             lane.leased[worker.id] = worker
@@ -246,7 +292,12 @@ class Scheduler:
         template = task.template
         assert template is not None
         pace = template.pace
-        template.pace = seconds if pace is None else pace + PACE_WEIGHT * (seconds - pace)
+        terms = template.terms
+        if terms is not None and terms.max_calls:
+            # Without a pace nothing is ever sent ahead of such calls, as their worker may end after each.
+            self._count(worker, template.code.key, terms.max_calls)
+        else:
+            template.pace = seconds if pace is None else pace + PACE_WEIGHT * (seconds - pace)
         worker.stuck = False
         worker.running_since = self.now
         worker.load -= task.cost
@@ -258,14 +309,21 @@ class Scheduler:
             worker.load = 0.0  # what rounding has left
         ready = lane.ready
         # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
-        if ready and refill and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
+        if ready and refill and not worker.worn and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
             while ready and self._has_room(worker, ready[0]):
                 self._assign(worker, ready.popleft())
             if not ready and lane.stalled:
                 lane.stalled = False
-                self.hungry.pop(lane.demand, None)
+                self.hungry.pop(lane.key, None)
         if not sent:
             self.end_lease(worker)
+
+    @staticmethod
+    def _count(worker: Worker, function: bytes, max_calls: int) -> None:
+        if worker.calls is None:
+            worker.calls = {}
+        number = worker.calls[function] = worker.calls.get(function, 0) + 1
+        worker.worn = worker.worn or number >= max_calls
 
     def end_lease(self, worker: Worker) -> None:
         """A worker of the pool has nothing left to do: it is idle, and what it held is free for whoever comes next."""
@@ -277,7 +335,12 @@ class Scheduler:
         worker.stuck = False
         self._let_go(worker)
         worker.idle_since = self.now
-        worker.node.idle.append(worker)
+        if worker.worn:
+            self.stop(worker)
+        elif worker.env:
+            worker.node.dressed.setdefault(worker.env, []).append(worker)
+        else:
+            worker.node.idle.append(worker)
         if self.sent_ahead and not self.hungry:
             self._steal(lane)
 
@@ -314,7 +377,7 @@ class Scheduler:
         # An actor that runs several calls at once keeps what it has: others of them go on (Ray does the same).
         if not worker.lent and not (worker.actor is not None and worker.actor.template.concurrent):
             # Its CPUs alone: a GPU that a task has loaded something on is still in use (Ray does the same).
-            worker.lent = tuple([part for part in worker.held if part[0] == "CPU"])
+            worker.lent = tuple([part for part in worker.held if _is_cpu(part[0])])
             worker.node.give(worker.lent)
         if worker.lane is not None and len(worker.sent) > 1 and not worker.recalling:
             self.recall(worker)
@@ -345,13 +408,16 @@ class Scheduler:
                             worker.stuck = True
                             self.recall(worker)
         for node in self.nodes.values():
-            while len(node.idle) > node.cpus and self.now - node.idle[0].idle_since > SURPLUS_SECONDS:
-                self.stop(node.idle.pop(0))
+            while node.idlers() > node.cpus:
+                idle = min(filter(None, (node.idle, *node.dressed.values())), key=lambda some: some[0].idle_since)
+                if self.now - idle[0].idle_since <= SURPLUS_SECONDS:
+                    break
+                self.stop(idle.pop(0))
         return deaf
 
     def surplus(self) -> bool:
         """Whether a tick in a second or two might stop a worker."""
-        return any(len(node.idle) > node.cpus for node in self.nodes.values())
+        return any(node.idlers() > node.cpus for node in self.nodes.values())
 
     def check(self) -> None:
         """Invariants: resources neither lost nor made, leases and queues consistent."""
@@ -364,17 +430,21 @@ class Scheduler:
                     for name, amount in worker.lent:
                         held[name] -= amount
             for name, amount in node.free.items():
-                assert amount + held[name] == node.total.get(name, 0), (node, name, held)
-            for worker in node.idle:
+                assert amount + held[name] + node.reserved.get(name, 0) == node.total.get(name, 0), (node, name, held)
+            self._check_devices(node)
+            for env, dressed in node.dressed.items():
+                assert all(worker.env == env for worker in dressed), node
+            assert not any(worker.env for worker in node.idle), node
+            for worker in (*node.idle, *(worker for dressed in node.dressed.values() for worker in dressed)):
                 assert not worker.sent and worker.lane is None and worker.actor is None, worker
                 assert not worker.held and not worker.lent, worker
                 assert worker.id in self.workers, worker
             assert node.starting == sum(not worker.up for worker in self.workers.values() if worker.node is node), node
         assert self.hungry.keys() <= self.lanes.keys()
         for lane in self.lanes.values():
-            assert lane.stalled == (lane.demand in self.hungry)
+            assert lane.stalled == (lane.key in self.hungry)
             assert lane.stalled or not lane.ready, lane
-            assert not lane.stalled or not self.has_room(lane.demand), f"{lane} waits for nothing"
+            assert not lane.stalled or not self.has_room(lane.demand, lane.terms), f"{lane} waits for nothing"
             for task in lane.ready:
                 assert task.state == READY, task
             for worker in lane.leased.values():
@@ -382,3 +452,21 @@ class Scheduler:
                 assert all(task.state == SENT and task.worker is worker for task in worker.sent.values()), worker
         for worker in self.workers.values():
             assert worker.lane is None or worker.id in worker.lane.leased, worker
+            assert worker.env == (worker.lane.terms.env if worker.lane and worker.lane.terms else worker.env), worker
+
+    def _check_devices(self, node: Node) -> None:
+        """GPUs are given out as particular ones, none of them twice."""
+        if node.devices is None:
+            return
+        for pool in node.devices.pools.values():
+            assert all(0 <= units <= RESOURCE_UNIT for units in pool.values()), node.devices.pools
+        for name, pool in node.devices.pools.items():
+            assert sum(pool.values()) == node.free[name], (name, node)
+        for worker in self.workers.values():
+            if worker.node is node:
+                asked = max([amount for name, amount in worker.held if is_gpu(name)], default=0)
+                assert sum(units for _, units in worker.gpus) == asked, worker
+
+
+def _is_cpu(name: str) -> bool:
+    return name == "CPU" or name.startswith("CPU_group_")

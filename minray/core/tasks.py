@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, MethodTemplate, TaskTemplate
+from minray.core.devices import Devices, Share
+from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, LaneKey, MethodTemplate, TaskTemplate
+from minray.core.terms import NODE_ID, Selector, Terms, matches
 from minray.core.value import NONE, Value
 
 if TYPE_CHECKING:
@@ -96,16 +98,19 @@ class Task:
 
 
 class Lane:
-    """All tasks that ask for the same resources, in order of readiness, and the workers that run such tasks now.
+    """All tasks with the same demand and terms, in order of readiness, and the workers that run such tasks now.
 
     A worker keeps its lease while it has tasks of the lane: that is what lets calls be sent ahead to it. `stalled`
     is set when no worker could take the head, so that a backlog costs a submitter nothing but an append.
     """
 
-    __slots__ = ("demand", "leased", "ready", "stalled")
+    __slots__ = ("demand", "key", "leased", "ready", "stalled", "terms", "warned")
 
-    def __init__(self, demand: Demand) -> None:
+    def __init__(self, key: LaneKey, demand: Demand, terms: Terms | None) -> None:
+        self.key = key
         self.demand = demand
+        self.terms = terms
+        self.warned = False  # it was said that no node can ever have its demand
         self.ready: deque[Task] = deque()
         self.leased: dict[int, Worker] = {}
         self.stalled = False
@@ -115,27 +120,59 @@ class Lane:
 
 
 class Node:
-    """A machine: what it has, what of that is free (below zero while unblocked workers share it)."""
+    """A machine: what it has, what of that is free (below zero while unblocked workers share it).
 
-    __slots__ = ("cpus", "free", "id", "idle", "starting", "stillborn", "total")
+    What placement groups reserve is here under names of its own (`minray.core.placement`), and taken from the rest.
+    """
 
-    def __init__(self, id: int, total: dict[str, int]) -> None:
+    __slots__ = (
+        "cpus",
+        "devices",
+        "dressed",
+        "free",
+        "id",
+        "idle",
+        "labels",
+        "offers",
+        "reserved",
+        "starting",
+        "stillborn",
+        "total",
+    )
+
+    def __init__(self, id: int, total: dict[str, int], labels: dict[str, str] | None = None) -> None:
         self.id = id
+        self.labels = labels or {NODE_ID: str(id)}
+        self.offers = tuple(total)  # the names of what it had when it joined
         self.total = dict(total)
         self.free = dict(total)
+        self.reserved: dict[str, int] = {}
+        gpus = total.get("GPU", 0) // RESOURCE_UNIT
+        self.devices = Devices(gpus) if gpus else None
+        self.dressed: dict[str, list[Worker]] = {}  # idle ones that have a runtime environment, by it
         self.cpus = max(1, total.get("CPU", 0) // RESOURCE_UNIT)
         self.idle: list[Worker] = []
         self.starting = 0  # workers that have not come up yet
         self.stillborn = 0  # workers in a row that were lost before they did
 
-    def has_room(self, demand: Demand) -> bool:
+    def has_room(self, demand: Demand, env: str = "") -> bool:
         """Whether there can be a worker that holds `demand`, now."""
         free = self.free
         for name, amount in demand:
             if free.get(name, 0) < amount:
                 return False
+        if self.devices is not None and self.devices.choose(demand) is None:
+            return False
         # Of what asks for nothing there is always room for more, but not for all of it to start at once.
-        return bool(demand or self.idle) or self.starting < self.cpus
+        return bool(demand or (self.dressed.get(env) if env else self.idle)) or self.starting < self.cpus
+
+    def could_hold(self, demand: Demand) -> bool:
+        """Whether it could if nobody else held anything."""
+        return all(self.total.get(name, 0) >= amount for name, amount in demand)
+
+    def idlers(self) -> int:
+        """How many workers are idle here."""
+        return len(self.idle) + sum(map(len, self.dressed.values()))
 
     def take(self, demand: Demand) -> None:
         for name, amount in demand:
@@ -149,6 +186,16 @@ class Node:
         return f"<Node {self.id} free={self.free} idle={len(self.idle)}>"
 
 
+def candidates(nodes: list[Node], demand: Demand, choices: tuple[Selector, ...]) -> list[Node]:
+    """The nodes that the best choice leaves, of those that could ever hold `demand`."""
+    fit = [node for node in nodes if node.could_hold(demand)]
+    for selector in choices:
+        found = [node for node in fit if matches(node.labels, selector)]
+        if found:
+            return found
+    return [] if choices else fit
+
+
 class Worker:
     """One worker: idle, leased to a lane, or an actor's own. `sent` is in the order of sending: its head runs."""
 
@@ -156,6 +203,9 @@ class Worker:
         "actor",
         "blocked",
         "condemned",
+        "calls",
+        "env",
+        "gpus",
         "held",
         "id",
         "idle_since",
@@ -172,6 +222,7 @@ class Worker:
         "stuck",
         "up",
         "up_since",
+        "worn",
     )
 
     def __init__(self, id: int, node: Node) -> None:
@@ -180,6 +231,10 @@ class Worker:
         self.lane: Lane | None = None
         self.actor: Actor | None = None
         self.held: Demand = ()  # what of its node's resources it has
+        self.gpus: Share = ()  # and which GPUs
+        self.env = ""  # its runtime environment, for life
+        self.calls: dict[bytes, int] | None = None  # how often it has run the functions that end their workers
+        self.worn = False  # one of them has been called often enough
         self.lent: Demand = ()  # what of that others may use while it is blocked
         self.sent: dict[int, Task] = {}
         self.loans: dict[int, int] = {}

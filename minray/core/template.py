@@ -7,13 +7,26 @@ are compared by `key`, a content hash: a worker or an owner that has seen a key 
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
+
+from minray.core.terms import Terms
 
 #: Resource amounts are integers in units of 1/10,000, so that fractions add up exactly.
 RESOURCE_UNIT = 10_000
 
 #: ``(("CPU", 10_000), ("GPU", 5_000))``: sorted by name, zero amounts left out.
 Demand = tuple[tuple[str, int], ...]
+
+#: What calls that may share a worker have in common: their demand, and their terms if they have any.
+LaneKey = Demand | tuple[Demand, Terms]
+
+
+def lane_key(demand: Demand, terms: Terms | None) -> LaneKey:
+    """A bare demand for calls without terms: nearly all are, and it is quicker to hash."""
+    return demand if terms is None else (demand, terms)
+
+
+T = TypeVar("T", "TaskTemplate", "ActorTemplate")
 
 
 class Code:
@@ -38,21 +51,25 @@ class TaskTemplate:
     `retry_exceptions` is False, True, or the `Code` of a tuple of exception types; `stream` is None, or of a generator
     whose items are streamed how many of them may be unread (0: any number); `extra` is what else the worker has to
     know, as plain values by name, or None. `counted` is how many ids a call counts for its caller: one for each object,
-    and one for a stream.
+    and one for a stream. `terms` are what it asks of its worker beyond `demand`, or None. `captured`: a task in a
+    placement group takes these calls into it (None: if it captures its child tasks).
     """
 
     __slots__ = (
+        "captured",
         "code",
         "counted",
         "demand",
         "extra",
         "key",
+        "lane_key",
         "max_retries",
         "name",
         "num_returns",
         "pace",
         "retry_exceptions",
         "stream",
+        "terms",
     )
 
     def __init__(
@@ -66,6 +83,8 @@ class TaskTemplate:
         retry_exceptions: Any = False,
         stream: int | None = None,
         extra: dict[str, Any] | None = None,
+        terms: Terms | None = None,
+        captured: bool | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -74,6 +93,9 @@ class TaskTemplate:
         self.stream = stream
         self.counted = num_returns if stream is None else num_returns + 1
         self.demand = demand
+        self.terms = terms
+        self.lane_key = lane_key(demand, terms)
+        self.captured = captured
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
         self.extra = extra
@@ -136,16 +158,18 @@ class ActorTemplate:
     `max_pending_calls` is how many unfinished calls each caller may have there; -1 is "any number". `methods` maps a
     public method's name to its `@method` options (``{"num_returns": 2}``), so that a handle that arrives in another
     process knows what it may call. `max_unread` is how many items of all its streams together may be unread, None for
-    any number.
+    any number. `terms` and `captured` are as in `TaskTemplate`.
     """
 
     __slots__ = (
+        "captured",
         "code",
         "concurrent",
         "demand",
         "extra",
         "in_order",
         "key",
+        "lane_key",
         "lifetime",
         "max_concurrency",
         "max_pending_calls",
@@ -157,6 +181,7 @@ class ActorTemplate:
         "namespace",
         "packed",
         "registered_name",
+        "terms",
     )
 
     def __init__(
@@ -177,6 +202,8 @@ class ActorTemplate:
         in_order: bool = True,
         concurrent: bool = False,
         max_pending_calls: int = -1,
+        terms: Terms | None = None,
+        captured: bool | None = None,
     ) -> None:
         self.key = key
         self.code = code
@@ -184,6 +211,9 @@ class ActorTemplate:
         self.methods = methods
         self.max_unread = max_unread
         self.demand = demand
+        self.terms = terms
+        self.lane_key = lane_key(demand, terms)
+        self.captured = captured
         self.max_restarts = max_restarts
         self.max_task_retries = max_task_retries
         self.max_concurrency = max_concurrency
@@ -204,3 +234,15 @@ class ActorTemplate:
 
     def __repr__(self) -> str:
         return f"<ActorTemplate {self.name}>"
+
+
+def placed(template: T, key: bytes, demand: Demand, terms: Terms, extra: dict[str, Any]) -> T:
+    """The same calls somewhere else."""
+    moved = copy(template)
+    moved.key = key
+    moved.demand = demand
+    moved.terms = terms
+    moved.lane_key = lane_key(demand, terms)
+    moved.extra = extra
+    moved.captured = False
+    return moved

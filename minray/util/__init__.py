@@ -5,12 +5,22 @@ A name is imported when it is first asked for, so that `import minray` pays for 
 `actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `helpers`:
 `as_completed`, `map_unordered`. `annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`.
 `named`: `list_named_actors`, `get_node_ip_address`. `state`: what tasks, actors, objects, workers there are.
+`placement_group`: reserving resources together. `scheduling_strategies`: where tasks run.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+# At once, as the frontend needs them anyway: and the function takes the name of its module, as in Ray.
+from minray.util.placement_group import (
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
 if TYPE_CHECKING:
     from minray.util.actor_pool import ActorPool
@@ -28,15 +38,20 @@ _WHERE = {
     "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "multiprocessing", "queue", "state")
+_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "multiprocessing", "queue", "scheduling_strategies", "state")
 
 __all__ = [
     "ActorPool",
     "as_completed",
+    "get_current_placement_group",
     "get_node_ip_address",
+    "get_placement_group",
     "inspect_serializability",
     "list_named_actors",
     "map_unordered",
+    "placement_group",
+    "placement_group_table",
+    "remove_placement_group",
 ]
 
 

@@ -9,10 +9,13 @@ from minray.core.value import Value
 from minray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    ActorUnschedulableError,
     ObjectLostError,
     RaySystemError,
     RayTaskError,
     TaskCancelledError,
+    TaskPlacementGroupRemoved,
+    TaskUnschedulableError,
     WorkerCrashedError,
 )
 from minray.ids import actor_id, id_to_bytes, task_id
@@ -83,4 +86,7 @@ _MAKERS: dict[str, Callable[..., BaseException]] = {
     "ActorUnavailable": _actor_unavailable,
     "DependencyFailed": _dependency_failed,
     "System": _system,
+    "TaskPlacementGroupRemoved": lambda _, name: TaskPlacementGroupRemoved(f"Task: {name}."),
+    "TaskUnschedulable": lambda _, why: TaskUnschedulableError(why),
+    "ActorUnschedulable": lambda _, why: ActorUnschedulableError(why),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import pytest
@@ -20,6 +20,7 @@ class FakeSession:
 
     in_worker = False
     resident: tuple[int, type] | None = None
+    given: Mapping[str, Any] | None = None
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}

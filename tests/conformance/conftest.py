@@ -44,7 +44,7 @@ BACKENDS = [
 ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"processes"})]
 
 #: The session that all tests but those with one of their own share.
-SHARED: dict[str, Any] = {"num_cpus": 2, "resources": {"special": 2}}
+SHARED: dict[str, Any] = {"num_cpus": 2, "num_gpus": 2, "resources": {"special": 2}, "labels": {"zone": "a"}}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -163,6 +163,12 @@ def eventually() -> Callable[..., Any]:
         return result
 
     return repeat
+
+
+@pytest.fixture
+def module(ray: Any) -> Callable[[str], Any]:
+    """Imports a module of the system under test by what comes after its name: ``module("util.queue")``."""
+    return lambda name: importlib.import_module(f"{ray.__name__}.{name}")
 
 
 # -- generators ---------------------------------------------------------------------------------------------------

@@ -12,16 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
+from minray.core.placement import Group, inside
 from minray.core.tasks import Call, Task, Worker
-from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
+from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate, placed
+from minray.core.terms import Terms
 from minray.core.value import FAULT, PICKLED, STORED, Value
 from tests.core.accounting import check
 from tests.core.sim_worker import SimWorker
 
+T = TypeVar("T", TaskTemplate, ActorTemplate)
 CODE = Code(b"code", b"", "f")
 _locations = count(1)
 
@@ -46,6 +49,16 @@ def actor_class(restarts: int = 0, detached: bool = False, **demand: float) -> A
     """An actor class under some options; it asks for nothing unless `demand` is given."""
     lifetime = "detached" if detached else None
     return ActorTemplate(b"a", CODE, "A", {}, amounts(**demand), restarts, lifetime=lifetime)
+
+
+def within(template: T, group: str, bundle: int = -1) -> T:
+    """The same calls in a bundle of a placement group."""
+    return placed(template, b"g", inside(template.demand, group, bundle), Terms(group=group), {})
+
+
+def on_terms(template: T, **terms: Any) -> T:
+    """The same calls on other terms."""
+    return placed(template, b"t", template.demand, Terms(**terms), {})
 
 
 def method(num_returns: int = 1, retries: int = 0) -> MethodTemplate:
@@ -76,6 +89,7 @@ class Simulation:
         self.over: Counter[int] = Counter()  # attempts that ended without ending the call
         self.arrived: dict[tuple[int, int], list[int]] = {}  # by actor and caller: its calls as they first began
         self.freed: list[Value] = []
+        self.warned: list[Demand] = []  # what no node can ever have
         self.stored: list[Value] = []
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
@@ -213,6 +227,20 @@ class Simulation:
         self.graph.actors.killed(actor, no_restart)
         self.after()
 
+    def reserve(self, *bundles: Demand, strategy: str = "PACK", name: str = "") -> str:
+        """Ask for a placement group. ValueError: the name is taken."""
+        id = f"{len(self.graph.placement.groups) + 1:036x}"
+        self.graph.placement.created(Group(id, bundles, strategy, ("", name)))
+        self.after()
+        return id
+
+    def remove(self, group: str) -> None:
+        self.graph.placement.removed(group)
+        self.after()
+
+    def state(self, group: str) -> str:
+        return self.graph.placement.groups[group].state
+
     def tick(self, seconds: float) -> None:
         self.graph.ticked(self.scheduler.now + seconds)
         self.after()
@@ -243,6 +271,8 @@ class Simulation:
                     self._wake(what)
                 elif op == "free":
                     self.freed.append(what)
+                elif op == "infeasible":
+                    self.warned.append(what)
                 else:
                     assert op in ("recall", "stop"), op
                     self._send(what, op)

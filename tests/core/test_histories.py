@@ -17,15 +17,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from minray.core.template import TaskTemplate
+from minray.core.template import ActorTemplate, TaskTemplate
 from minray.core.value import Value
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function, method, value
+from tests.core.simulation import Simulation, actor_class, amounts, function, method, on_terms, value, within
 
 T = TypeVar("T")
 
 #: What tasks and actors ask for. Whether two CPUs or an R are there is for each run to say; a GPU never is.
 DEMANDS = ({"CPU": 1.0}, {"CPU": 0.5}, {"none": 0.0}, {"CPU": 2.0}, {"R": 1.0}, {"CPU": 1.0, "R": 0.3}, {"GPU": 1.0})
+
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 index = st.integers(0, 15)
 few = st.lists(index, max_size=2)
@@ -50,6 +52,7 @@ class History(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.functions: dict[object, TaskTemplate] = {}
+        self.groups: list[str] = []  # placement groups, living and removed
 
     @initialize(cpus=st.integers(1, 3), warm=st.integers(0, 2), r=st.integers(0, 1), prompt=st.booleans())
     def begin(self, cpus: int, warm: int, r: int, prompt: bool) -> None:
@@ -129,6 +132,46 @@ class History(RuleBasedStateMachine):
             assert taken
         else:
             assert not taken
+
+    @rule(bundles=st.lists(demands, min_size=1, max_size=3), strategy=st.sampled_from(STRATEGIES))
+    def reserve(self, bundles: list[dict[str, float]], strategy: str) -> None:
+        asked = [amounts(**bundle) or amounts(CPU=0.1) for bundle in bundles]
+        self.groups.append(self.sim.reserve(*asked, strategy=strategy))
+
+    @precondition(lambda self: self.groups)
+    @rule(group=index)
+    def remove(self, group: int) -> None:
+        self.sim.remove(pick(self.groups, group))
+
+    def place(self, group: int, index: int) -> tuple[str, int, dict[str, float]]:
+        """A bundle, or (-1) any, and a demand that fits into it."""
+        id = pick(self.groups, group)
+        bundles = self.sim.graph.placement.groups[id].bundles
+        demand = {name: amount / 10_000 for name, amount in pick(bundles, index)}
+        return id, index % len(bundles) if index % 2 else -1, demand
+
+    @precondition(lambda self: self.groups)
+    @rule(group=index, where=index, nothing=st.booleans(), deps=few, refs=few, retries=retries)
+    def submit_in_a_group(
+        self, group: int, where: int, nothing: bool, deps: list[int], refs: list[int], retries: int
+    ) -> None:
+        id, bundle, demand = self.place(group, where)
+        template = within(function(1, retries, **({"none": 0} if nothing else demand)), id, bundle)
+        self.sim.submit(template, *self.objects(deps), refs=self.refs(refs))
+
+    @rule(env=st.sampled_from(["", "a", "b"]), max_calls=st.integers(0, 2), refs=few, retries=retries, demand=demands)
+    def submit_on_terms(
+        self, env: str, max_calls: int, refs: list[int], retries: int, demand: dict[str, float]
+    ) -> None:
+        template = on_terms(function(1, retries, **demand), env=env, max_calls=max_calls)
+        self.sim.submit(template, refs=self.refs(refs))
+
+    @precondition(lambda self: self.groups)
+    @rule(group=index, where=index, nothing=st.booleans(), deps=few, restarts=retries)
+    def create_in_a_group(self, group: int, where: int, nothing: bool, deps: list[int], restarts: int) -> None:
+        id, bundle, demand = self.place(group, where)
+        template: ActorTemplate = within(actor_class(restarts, False, **({} if nothing else demand)), id, bundle)
+        self.sim.create(template, *self.objects(deps))
 
     @precondition(lambda self: self.handles())
     @rule(actor=index, deps=few, refs=few, returns=number, retries=retries)
@@ -290,6 +333,9 @@ class History(RuleBasedStateMachine):
         sim.after()
         sim.run()
         sim.join(2, CPU=1000, GPU=1000, R=1000)  # now nothing is infeasible
+        sim.run()
+        for group in self.groups:
+            sim.remove(group)  # an actor may keep a bundle that others wait for
         sim.run()
         assert sim.ended.keys() == sim.submitted, "every call ends"
         assert not sim.graph.tasks and not sim.watches and not sim.requests
