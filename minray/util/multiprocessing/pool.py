@@ -68,7 +68,8 @@ class Pool:
         #: actors that are to end after their last call, and the refs that say when they have
         self._ending: list[tuple[Any, ObjectRef[Any]]] = []
         self.size = _start_run(processes, ray_address)
-        actor_class: Any = minray.remote(_PoolActor).options(**{"num_cpus": 0, **(ray_remote_args or {})})
+        actor_class: Any = minray.remote(_PoolActor)
+        actor_class = actor_class.options(**{"num_cpus": 0, **(ray_remote_args or {})})
         arguments = initializer, tuple(initargs or ())
         self._new_actor: Callable[[], Any] = lambda: actor_class.remote(*arguments)
         self._actors: list[Any] = [self._new_actor() for _ in range(self.size)]
