@@ -3,9 +3,9 @@
 A name is imported when it is first asked for, so that `import minray` pays for none of them.
 
 `actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `joblib`: joblib's
-backend "ray". `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI` and its like. `check_serialize`:
-`inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`. `state`: what tasks, actors, objects,
-workers there are.
+backend "ray". `dask`: Dask's graphs as tasks. `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI`
+and its like. `check_serialize`: `inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`.
+`state`: what tasks, actors, objects, workers there are. `sharing`, for these: values that many calls share.
 """
 
 from __future__ import annotations
@@ -29,7 +29,17 @@ _WHERE = {
     "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "joblib", "multiprocessing", "queue", "state")
+_MODULES = (
+    "actor_pool",
+    "annotations",
+    "check_serialize",
+    "dask",
+    "helpers",
+    "joblib",
+    "multiprocessing",
+    "queue",
+    "state",
+)
 
 __all__ = [
     "ActorPool",

@@ -86,11 +86,11 @@ class TestParallel:
 
     def test_actors_can_have_options(self, ray: Any) -> None:
         def special() -> Any:
-            return ray.available_resources().get("special", 0)
+            return ray.get_runtime_context().get_assigned_resources()["special"]
 
-        assert run(2, [joblib.delayed(special)()], ray_remote_args={"resources": {"special": 1}}) == [0]
+        assert run(2, [joblib.delayed(special)()], ray_remote_args={"resources": {"special": 1}}) == [1]
         with joblib.parallel_config("ray", ray_remote_args={"resources": {"special": 1}}):
-            assert run(2, [joblib.delayed(special)()]) == [0]
+            assert run(2, [joblib.delayed(special)()]) == [1]
         with pytest.raises(ValueError, match="nonsense"):
             run(2, [joblib.delayed(abs)(1)], ray_remote_args={"nonsense": 1})
 

@@ -6,8 +6,6 @@ of the others when one is done) and `terminate` in the end. A large argument tha
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +22,7 @@ import minray
 from minray import ObjectRef
 from minray.util.multiprocessing.pool import Pool
 from minray.util.multiprocessing.results import AsyncResult, PoolTaskError
-
-#: Arguments of this many bytes and more are stored once; below, to send them again costs less than to look them up.
-_LARGE = 100_000
+from minray.util.sharing import Stored
 
 
 class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
@@ -47,9 +43,9 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] 
         super().__init__(nesting_level=nesting_level, **kwargs)
         self.ray_remote_args = ray_remote_args
         self._pool: Pool | None = None
-        self._stored = _Stored()
+        self._stored = Stored()
 
-    def configure(
+    def configure(  # pyright: ignore[reportIncompatibleMethodOverride]  # joblib's returns nothing
         self,
         n_jobs: int | None = 1,
         parallel: Any = None,
@@ -66,7 +62,7 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] 
         self._pool = Pool(count, ray_remote_args=ray_remote_args or self.ray_remote_args)
         return count
 
-    def effective_n_jobs(self, n_jobs: int | None) -> int:
+    def effective_n_jobs(self, n_jobs: int | None) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """How many jobs run at a time: -1 means one for each CPU of the run, which is started if there is none."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
@@ -96,7 +92,7 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] 
         if self._pool is not None:
             self._pool.terminate()
             self._pool = None
-        self._stored = _Stored()
+        self._stored = Stored()
         self.reset_batch_stats()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
@@ -106,26 +102,10 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] 
             self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel, **self.parallel._backend_kwargs)
 
 
-class _Stored:
-    """Large arguments that have been stored, by identity. They are kept, so that no other gets the same id."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, tuple[Any, ObjectRef[Any]]] = {}
-
-    def ref_to(self, value: Any) -> Any:
-        """A ref to `value` if it is large, else `value`."""
-        if isinstance(value, ObjectRef) or _size(value) < _LARGE:
-            return value
-        found = self._found.get(id(value))
-        if found is None:
-            found = self._found[id(value)] = value, minray.put(value)
-        return found[1]
-
-
 class _Batch:
     """joblib's `BatchedCalls`, with refs instead of large arguments."""
 
-    def __init__(self, batch: Any, stored: _Stored) -> None:
+    def __init__(self, batch: Any, stored: Stored) -> None:
         self._nested = batch._backend, batch._n_jobs
         #: The refs that are ours: one that the user has passed arrives as a ref.
         self._given: set[ObjectRef[Any]] = set()
@@ -138,7 +118,7 @@ class _Batch:
             for function, args, kwargs in batch.items
         ]
 
-    def _put(self, arg: Any, stored: _Stored) -> Any:
+    def _put(self, arg: Any, stored: Stored) -> Any:
         ref = stored.ref_to(arg)
         if ref is not arg:
             self._given.add(ref)
@@ -154,14 +134,3 @@ class _Batch:
 
     def _value(self, arg: Any) -> Any:
         return minray.get(arg) if isinstance(arg, ObjectRef) and arg in self._given else arg
-
-
-def _size(value: Any) -> int:
-    """About how many bytes `value` has; of a sparse matrix, its data."""
-    for owner in (value, getattr(value, "data", None)):
-        nbytes = getattr(owner, "nbytes", None)
-        if isinstance(nbytes, int):
-            return nbytes
-    with contextlib.suppress(TypeError):
-        return sys.getsizeof(value)
-    return 0
