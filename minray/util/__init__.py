@@ -2,10 +2,11 @@
 
 A name is imported when it is first asked for, so that `import minray` pays for none of them.
 
-`actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `helpers`:
-`as_completed`, `map_unordered`. `annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`.
-`named`: `list_named_actors`, `get_node_ip_address`. `state`: what tasks, actors, objects, workers there are.
-`placement_group`: reserving resources together. `scheduling_strategies`: where tasks run.
+`actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `joblib`: joblib's
+backend "ray". `dask`: Dask's graphs as tasks. `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI`
+and its like. `check_serialize`: `inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`.
+`state`: what tasks, actors, objects, workers there are. `placement_group`: reserving resources together.
+`scheduling_strategies`: where tasks run. `sharing`, for these: values that many calls share.
 """
 
 from __future__ import annotations
@@ -38,7 +39,18 @@ _WHERE = {
     "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "multiprocessing", "queue", "scheduling_strategies", "state")
+_MODULES = (
+    "actor_pool",
+    "annotations",
+    "check_serialize",
+    "dask",
+    "helpers",
+    "joblib",
+    "multiprocessing",
+    "queue",
+    "scheduling_strategies",
+    "state",
+)
 
 __all__ = [
     "ActorPool",

@@ -303,7 +303,7 @@ def test_a_process_that_dies_fails_its_calls(ray: Any, module: Any) -> None:
 
 def test_actors_can_have_options(ray: Any, module: Any) -> None:
     with module.Pool(1, ray_remote_args={"resources": {"special": 1}}) as pool:
-        assert pool.apply(lambda: ray.available_resources().get("special", 0)) == 1
+        assert pool.apply(lambda: ray.get_runtime_context().get_assigned_resources()["special"]) == 1
     with pytest.raises(ValueError, match="nonsense"):
         module.Pool(1, ray_remote_args={"nonsense": 1})
 
