@@ -205,7 +205,8 @@ def inherit(session: Session, template: T, group: str, captures: bool | None) ->
     Calls that say nothing of where they run go into the group too; calls in other groups capture if that one does.
     ValueError: they fit into no bundle.
     """
-    if template.captured or (template.captured is None and captures):
+    own: bool | None = template.captured
+    if captures if own is None else own:
         placement = None
         if isinstance(template, ActorTemplate) and not template.demand:
             placement = (("CPU", RESOURCE_UNIT),)

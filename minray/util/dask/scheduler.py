@@ -24,7 +24,7 @@ from minray.util.sharing import Stored
 try:
     from dask._task_spec import Alias, DataNode, Task, convert_legacy_graph
 except ImportError as error:
-    raise ImportError(f"minray.util.dask needs Dask 2024.12.1 or later.") from error
+    raise ImportError("minray.util.dask needs Dask 2024.12.1 or later.") from error
 
 _NO_RESOURCES = (
     'Use ray_remote_args={"resources": {...}} instead of resources={...}: the options of minray.remote, for all tasks '
@@ -198,7 +198,8 @@ def _options_by_key(dsk: Mapping[Any, Any], remote_args: dict[str, Any]) -> dict
     """Options of each key's task: those of the graph, and over them those of the key's layer."""
     everywhere = get_annotations()
     common = {**remote_args, **everywhere.get("ray_remote_args", {})}
-    layers = dsk.layers.values() if isinstance(dsk, HighLevelGraph) else []
+    graph: Any = dsk
+    layers = graph.layers.values() if isinstance(dsk, HighLevelGraph) else []
     options: dict[Any, dict[str, Any]] = {}
     for layer in layers:
         annotations = layer.annotations or {}
