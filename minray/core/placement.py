@@ -325,6 +325,12 @@ def _release(node: Node, bundle: Demand, group: str, index: int) -> None:
     node.give(bundle)
 
 
+def asked(template: TaskTemplate | ActorTemplate) -> Demand:
+    """What a call asks for, in the names that its options have it under."""
+    terms = template.terms
+    return template.demand if terms is None or not terms.group else outside(template.demand, terms.group)
+
+
 def held_by(worker: Worker) -> Demand:
     """What a worker holds, in the names that its call or actor was given it under."""
     what = worker.actor.template if worker.actor is not None else worker.lane

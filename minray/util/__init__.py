@@ -38,7 +38,16 @@ _WHERE = {
     "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
-_MODULES = ("actor_pool", "annotations", "check_serialize", "helpers", "multiprocessing", "queue", "scheduling_strategies", "state")
+_MODULES = (
+    "actor_pool",
+    "annotations",
+    "check_serialize",
+    "helpers",
+    "multiprocessing",
+    "queue",
+    "scheduling_strategies",
+    "state",
+)
 
 __all__ = [
     "ActorPool",
