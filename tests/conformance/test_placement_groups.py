@@ -421,12 +421,12 @@ def test_wrong_groups(ray: Any, pgs: Any, inside: Any, where: Any) -> None:
     group = pgs.placement_group([{"CPU": 1}])
     with pytest.raises(AssertionError):
         where.options(**inside(3)).remote()
-    with pytest.warns(DeprecationWarning), pytest.raises(AssertionError):
+    with pytest.warns(DeprecationWarning, match="placement_group"), pytest.raises(AssertionError):
         where.options(placement_group="x").remote()
     with pytest.raises(TypeError, match="placement_group"):
         where.options(placement_group=3).remote()
     with (
-        pytest.warns(DeprecationWarning),
+        pytest.warns(DeprecationWarning, match="placement_group"),
         pytest.raises(ValueError, match="If placement group is not set"),
     ):
         where.options(placement_group_bundle_index=2).remote()
