@@ -16,6 +16,7 @@ from typing import Any
 from minray.about import About, amounts
 from minray.core.graph import TaskGraph
 from minray.core.objects import HANDLE
+from minray.core.placement import asked
 from minray.core.tasks import READY, WAITING, Actor, Task, Worker
 from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, STORED, Value
 from minray.ids import THE_JOB, TaskID, actor_id, creation_id, id_to_bytes, task_id
@@ -110,10 +111,10 @@ class Listing:
             template = task.actor.template
             row |= {"type": "ACTOR_TASK", "actor_id": actor_id(task.actor.id).hex()}
             row |= {"func_or_class_name": f"{template.name}.{task.method.method}"}
-            row |= {"required_resources": amounts(template.demand)}
+            row |= {"required_resources": amounts(asked(template))}
         elif task.template is not None:
             row |= {"type": "NORMAL_TASK", "func_or_class_name": task.template.code.name.rpartition(".")[2]}
-            row |= {"required_resources": amounts(task.template.demand)}
+            row |= {"required_resources": amounts(asked(task.template))}
         else:  # a call of an actor that was forgotten before
             row |= {"type": "ACTOR_TASK", "func_or_class_name": task.name}
         return row
@@ -130,7 +131,7 @@ class Listing:
             "type": "ACTOR_CREATION_TASK",
             "func_or_class_name": function,
             "parent_task_id": _DRIVER_TASK,
-            "required_resources": amounts(actor.template.demand),
+            "required_resources": amounts(asked(actor.template)),
         }
         if row["state"] == "FAILED" and actor.death is not None:
             row |= {"error_type": _error_type(actor.death), "_error": actor.death}
@@ -175,7 +176,7 @@ class Listing:
                 "pid": 0 if worker is None else worker.pid,
                 "ray_namespace": template.namespace or self._about.namespace,
                 "serialized_runtime_env": "{}",
-                "required_resources": amounts(template.demand),
+                "required_resources": amounts(asked(template)),
                 "is_detached": template.lifetime == "detached",
                 "repr_name": "",
                 "num_restarts": actor.restarted,
@@ -261,8 +262,8 @@ class Listing:
                 "is_head_node": node.id == next(iter(self._graph.scheduler.nodes)),
                 "state": "ALIVE",
                 "node_name": self._address,
-                "resources_total": amounts(tuple(node.total.items())),
-                "labels": {"ray.io/node-id": id},
+                "resources_total": amounts(tuple([(name, node.total[name]) for name in node.offers])),
+                "labels": dict(node.labels),
                 "start_time_ms": int(self._began * 1000),
                 "end_time_ms": 0,
             }

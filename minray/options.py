@@ -135,13 +135,6 @@ def _gpus(name: str, amount: Any) -> str | None:
     return problem
 
 
-def _group(name: str, value: Any) -> str | None:
-    assert not isinstance(value, str) or value == "default", (
-        f"placement_group must be a PlacementGroup, 'default' or None, but it is {value!r}."  # Ray's type
-    )
-    return None
-
-
 def _resources(name: str, resources: dict[str, float] | None) -> str | None:
     for key, amount in (resources or {}).items():
         if not isinstance(key, str):
@@ -254,7 +247,7 @@ _COMMON: dict[str, Option] = {
     "num_cpus": _NUMBER,
     "num_gpus": Option((float, int, _NoneType), _gpus),
     "object_store_memory": Option((int, _NoneType), _count),
-    "placement_group": Option((_NoneType, str, PlacementGroup), _group),
+    "placement_group": Option((_NoneType, str, PlacementGroup)),
     "placement_group_bundle_index": Option((int,)),
     "placement_group_capture_child_tasks": _FLAG,
     "resources": Option((dict, _NoneType), _resources),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minray.about import About, amounts
@@ -145,6 +145,28 @@ class Places:
                 "scheduling_state": progress,
             },
         }
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """For the state API."""
+        for group in self._graph.placement.groups.values():
+            known = self._describe_group(group)
+            bundles = [
+                {
+                    "bundle_id": {"placement_group_id": group.id, "bundle_index": index},
+                    "unit_resources": resources,
+                    "node_id": known["bundles_to_node_id"][index],
+                }
+                for index, resources in known["bundles"].items()
+            ]
+            yield {
+                "placement_group_id": group.id,
+                "name": known["name"],
+                "creator_job_id": THE_JOB.hex(),
+                "state": group.state,
+                "bundles": bundles,
+                "is_detached": False,
+                "stats": known["stats"],
+            }
 
     # -- what can never be ----------------------------------------------------------------------------------------
 

@@ -130,6 +130,7 @@ class Runtime:
         self._serving.questions.update(self._places.questions)
         self._gpus = gpu_names()
         listing = Listing(self._graph, about, pool.store.size if pool.store is not None else sys.getsizeof)
+        listing.rows["placement_groups"] = self._places.rows
         self._serving.questions["rows"] = listing.answer
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
         with self._lock:

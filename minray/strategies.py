@@ -34,7 +34,11 @@ Options = Mapping[str, Any]
 #: What the option `scheduling_strategy` may be, beside None and a string.
 STRATEGIES = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
 _NAMES = ("DEFAULT", "SPREAD")
-_OLD = ("placement_group", "placement_group_bundle_index", "placement_group_capture_child_tasks")
+_OLD: dict[str, Any] = {
+    "placement_group": "default",
+    "placement_group_bundle_index": -1,
+    "placement_group_capture_child_tasks": None,
+}
 
 
 class Placing(NamedTuple):
@@ -161,7 +165,7 @@ def _group(
     else:
         group, bundle = options.get("placement_group"), options.get("placement_group_bundle_index", -1)
         capture = options.get("placement_group_capture_child_tasks")
-        given = [name for name in _OLD if options.get(name) not in (None, "default", -1, False)]
+        given = [name for name, default in _OLD.items() if options.get(name, default) != default]
         if given:
             warnings.warn(
                 f"{given[0]} parameter is deprecated. Use scheduling_strategy=PlacementGroupSchedulingStrategy(...).",
@@ -205,16 +209,14 @@ def inherit(session: Session, template: T, group: str, captures: bool | None) ->
     Calls that say nothing of where they run go into the group too; calls in other groups capture if that one does.
     ValueError: they fit into no bundle.
     """
-    own: bool | None = template.captured
-    if captures if own is None else own:
-        placement = None
-        if isinstance(template, ActorTemplate) and not template.demand:
-            placement = (("CPU", RESOURCE_UNIT),)
+    if template.captured or (captures and template.captured is None):
+        an_actor: bool = isinstance(template, ActorTemplate)
+        placement = (("CPU", RESOURCE_UNIT),) if an_actor and not template.demand else None
         check_shape(session.ask("group_bundles", group), template.demand, placement, template.name)
         terms = (template.terms or _NO_TERMS)._replace(group=group)
         extra = {**(template.extra or {}), "group": group, "captures": captures}
         demand = inside(template.demand, group, -1)
-    elif captures and _may_capture(template.extra):
+    elif _may_capture(template.extra) and captures:
         assert template.terms is not None
         terms, demand, extra = template.terms, template.demand, {**(template.extra or {}), "captures": True}
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rows import actors, crowds, graph, life, load, objects, tasks
+from rows import actors, crowds, graph, life, load, objects, placement, tasks
 from rows.base import Row
 
 ROWS: list[Row] = [
@@ -25,6 +25,7 @@ ROWS: list[Row] = [
     actors.ASYNC,
     crowds.N_TO_N,
     crowds.LIVES,
+    placement.GROUPS,
     objects.PUT_SMALL,
     objects.GET_SMALL,
     objects.PUT_LARGE,

@@ -89,7 +89,8 @@ def assign(group: Group, nodes: Sequence[Node], fits: Callable[[Node, list[Deman
 
     Greedy: it does not look for every way to spread bundles of different sizes over nodes of different sizes.
     """
-    nodes = sorted(nodes, key=lambda node: not (group.target and matches(node.labels, group.target)))
+    if group.target:
+        nodes = sorted(nodes, key=lambda node: not matches(node.labels, group.target))
     if group.strategy in ("STRICT_PACK", "PACK"):
         for node in nodes:
             if all(matches(node.labels, selector) for selector in group.selectors) and fits(node, list(group.bundles)):
@@ -262,6 +263,8 @@ def actor_refused(name: str, id: int, group: str) -> Value:
 
 
 def _sum(bundles: list[Demand]) -> dict[str, int]:
+    if len(bundles) == 1:
+        return dict(bundles[0])
     total: dict[str, int] = {}
     for bundle in bundles:
         for name, amount in bundle:
@@ -274,8 +277,10 @@ def _could_hold(node: Node, bundles: list[Demand]) -> bool:
 
 
 def _has_free(node: Node, bundles: list[Demand]) -> bool:
-    if any(node.free.get(name, 0) < amount for name, amount in _sum(bundles).items()):
-        return False
+    free = node.free
+    for name, amount in _sum(bundles).items():
+        if free.get(name, 0) < amount:
+            return False
     if node.devices is None:
         return True
     taken = []
@@ -323,6 +328,12 @@ def _release(node: Node, bundle: Demand, group: str, index: int) -> None:
         node.total.pop(name, None)
         node.free.pop(name, None)
     node.give(bundle)
+
+
+def asked(template: TaskTemplate | ActorTemplate) -> Demand:
+    """What a call asks for, in the names that its options have it under."""
+    terms = template.terms
+    return template.demand if terms is None or not terms.group else outside(template.demand, terms.group)
 
 
 def held_by(worker: Worker) -> Demand:
