@@ -73,10 +73,7 @@ class ObjectRefGenerator(Generic[T_co]):
 
     def is_finished(self) -> bool:
         """Whether `next` would raise StopIteration now. Does not wait."""
-        if self._taken or not self._is_ready():
-            return False
-        self._fill(0)
-        if self._taken:
+        if self._taken or self._peek() != self._generator_ref._id:
             return False
         if not self._generator_task_raised:
             try:
