@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from minray import interrupts
 from minray.exceptions import GetTimeoutError
 from minray.refs import ObjectRef
 from minray.session import Session
@@ -73,10 +74,7 @@ class ObjectRefGenerator(Generic[T_co]):
 
     def is_finished(self) -> bool:
         """Whether `next` would raise StopIteration now. Does not wait."""
-        if self._taken or not self._is_ready():
-            return False
-        self._fill(0)
-        if self._taken:
+        if self._taken or self._peek() != self._generator_ref._id:
             return False
         if not self._generator_task_raised:
             try:
@@ -102,6 +100,8 @@ class ObjectRefGenerator(Generic[T_co]):
 
     def _fill(self, timeout: float | None) -> bool:
         """Take what is there, waiting for it if need be. False: all has been taken."""
+        if interrupts.put_off:
+            interrupts.deliver()
         self._check_open()
         ids = self._session.take(self._stream, timeout)
         if ids is None:

@@ -41,6 +41,11 @@ class Quota:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.unread = 0
+        self.begun = 0  # items that are being computed, of an actor's
+
+    @property
+    def full(self) -> bool:
+        return self.unread + self.begun >= self.limit
 
 
 class Producers:
@@ -62,8 +67,8 @@ class Producers:
         try:
             iterator = iter(items)
             while True:
-                if producer.must_wait_for_others():
-                    self._wait(producer.must_wait_for_others)
+                if producer.shared is not None:
+                    self._wait(producer.cannot_begin)
                 try:
                     item = _next(iterator)
                 except StopIteration:
@@ -83,8 +88,8 @@ class Producers:
         try:
             iterator = _every(items).__aiter__()
             while True:
-                if producer.must_wait_for_others():
-                    await self._wait_async(producer.must_wait_for_others)
+                if producer.shared is not None:
+                    await self._wait_async(producer.cannot_begin)
                 try:
                     item = await iterator.__anext__()
                 except StopAsyncIteration:
@@ -120,8 +125,17 @@ class Producers:
         if producer.quotas:
             with self._lock:
                 producer.over = True
+                producer.stop()
                 if self.shared is None or not producer.unread:
                     self._open.pop(producer.task, None)
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Something has changed that somebody may wait for."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.finish()
 
     def count(self, producer: Producer, number: int) -> None:
         with self._lock:
@@ -140,9 +154,7 @@ class Producers:
                 producer.count(-number)
             if producer.over and not producer.unread:
                 del self._open[task]
-            waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.finish()
+        self._look_again()
 
     def _wait(self, must_wait: Callable[[], bool]) -> None:
         """Block the calling thread while `must_wait()`, which is asked again whenever something was taken."""
@@ -222,8 +234,9 @@ class Producer:
         self.over = False
         self.unread = 0  # as far as the owner has said, where there are quotas
         self._own = Quota(how["stream"]) if how["stream"] else None
-        self._shared = producers.shared
-        self.quotas = [quota for quota in (self._own, self._shared) if quota is not None]
+        self.shared = producers.shared
+        self._begun = False
+        self.quotas = [quota for quota in (self._own, self.shared) if quota is not None]
         self._group = how["per_yield"]
         self._producers = producers
         self._client = producers.client
@@ -269,7 +282,8 @@ class Producer:
             self._client.reader.pump()  # the owner may have freed earlier ones: their bytes can be used again
 
     def count(self, number: int) -> None:
-        """So many more items are unread. Under the lock of the producers."""
+        """So many more items are unread. Under the lock of the producers, as `cannot_begin` and `stop`."""
+        self.stop()
         self.unread += number
         for quota in self.quotas:
             quota.unread += number
@@ -285,15 +299,27 @@ class Producer:
         self._left = perf_counter()
 
     def must_wait(self) -> bool:
-        """Whether as many of its items as allowed are unread. They have been sent then."""
+        """Whether as many of its items as allowed are unread. They have been sent then. Any time."""
         return self._own is not None and self._is_full(self._own)
 
-    def must_wait_for_others(self) -> bool:
-        """Whether as many of its actor's items as allowed are unread."""
-        return self._shared is not None and self._is_full(self._shared)
+    def cannot_begin(self) -> bool:
+        """Whether as many of its actor's items as allowed are unread, or about to be. If not, one more now is."""
+        shared = self.shared
+        if shared is None or self._is_full(shared):
+            return shared is not None
+        if shared in self.quotas:
+            shared.begun += 1
+            self._begun = True
+        return False
+
+    def stop(self) -> None:
+        """What it has begun to compute is there, or will never be."""
+        if self._begun and self.shared is not None:
+            self._begun = False
+            self.shared.begun -= 1
 
     def _is_full(self, quota: Quota) -> bool:
-        full = quota.unread >= quota.limit and quota in self.quotas
+        full = quota.full and quota in self.quotas
         if full and self._values:
             self.flush()
         return full

@@ -188,7 +188,10 @@ class TaskGraph:
         if stream is not None:
             self.streams.interrupted(stream)
         if not retry or task.retries == 0 or task.cancelled:
-            values = [error] * task.num_returns if stream is None else self.streams.raised(stream, error)
+            if stream is None or task.cancelled:
+                values = [error] * task.num_returns
+            else:
+                values = self.streams.raised(stream, error)
             self.finished(worker, id, values, seconds, error)
             return
         if self.history is not None:

@@ -12,8 +12,8 @@ The rules:
    any more frees what it has and whatever still comes; its call goes on all the same (as in Ray).
 3. A producer waits while a quota of it is full. It is told what was taken when that may let it go on, and not before.
    While it waits its worker counts as blocked, so that those who are to make room find a place to run.
-4. A stream ends when its call does. What a call raised is its last item; a failure of the system (a lost worker) is
-   instead the value of the call itself.
+4. A stream ends when its call does. What a call raised is its last item; what ended it from outside (a lost worker,
+   a cancellation) is instead the value of the call itself.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import pickle
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -152,6 +153,85 @@ def test_a_crash_without_a_retry_is_the_last_item_and_completes_nothing(ray: Any
     assert list(generator) == [] and generator.is_finished()
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(generator.completed())
+
+
+# -- cancellation --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sleeper(ray: Any) -> Any:
+    """A generator that sleeps after each item."""
+
+    @ray.remote
+    def sleeper(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield i
+            time.sleep(0.02)
+
+    return sleeper
+
+
+@pytest.mark.parametrize("by", ["generator", "completed"])
+def test_a_running_generator_can_be_cancelled(ray: Any, sleeper: Any, by: str) -> None:
+    generator = sleeper.remote(1000)
+    assert ray.get(next(generator)) == 0
+    ray.cancel(generator if by == "generator" else generator.completed())
+    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
+    assert list(generator) == []
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(generator.completed())
+
+
+def test_a_generator_that_waits_for_its_reader_can_be_cancelled(ray: Any, sleeper: Any) -> None:
+    generator = sleeper.options(_generator_backpressure_num_objects=1).remote(1000)
+    assert ray.get(next(generator)) == 0
+    ray.cancel(generator)
+    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
+
+
+def test_a_generator_that_has_not_begun_can_be_cancelled(ray: Any, held: Any, flags: Any, numbers: Any) -> None:
+    busy = [held() for _ in range(2)]
+    flags.wait("held", 2)
+    generator = numbers.remote(3)
+    ray.cancel(generator)
+    assert [outcome(ray, ref) for ref in generator] == ["TaskCancelledError"]
+    flags.up("go")
+    ray.get(busy)
+
+
+@pytest.mark.needs("processes")
+@pytest.mark.slow
+def test_a_generator_can_be_cancelled_by_force(ray: Any, sleeper: Any) -> None:
+    generator = sleeper.remote(1000)
+    next(generator)
+    ray.cancel(generator, force=True)
+    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
+
+
+def test_an_async_generator_can_be_cancelled(ray: Any) -> None:
+    @ray.remote
+    class Actor:
+        async def numbers(self) -> AsyncIterator[int]:
+            for i in range(1000):
+                yield i
+                await asyncio.sleep(0.02)
+
+        async def ping(self) -> str:
+            return "pong"
+
+    actor = Actor.remote()
+    generator = actor.numbers.remote()
+    next(generator)
+    ray.cancel(generator)
+    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
+    assert ray.get(actor.ping.remote()) == "pong"
+
+
+def test_cancelling_a_finished_generator_changes_nothing(ray: Any, numbers: Any) -> None:
+    generator = numbers.remote(2)
+    ray.get(generator.completed())
+    ray.cancel(generator)
+    assert ray.get(list(generator)) == [0, 1]
 
 
 # -- what it is not ------------------------------------------------------------------------------------------------

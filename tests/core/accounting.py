@@ -19,6 +19,7 @@ def check(sim: Simulation) -> None:
     for worker in sim.workers.values():
         if worker.alive and worker.id in sim.scheduler.workers:
             check_loans(sim, worker)
+            check_unread(sim, worker)
     check_watches(sim)
     check_resources(sim)
     assert sorted(sim.freed) == sorted(set(sim.freed)), "something was freed twice"
@@ -35,6 +36,10 @@ def check_counts(sim: Simulation) -> None:
         if actor.death is None:
             expected.update([*actor.call.deps, *actor.call.args[2]])
             expected[actor.id] += actor.template.lifetime == "detached"
+    for stream in sim.graph.streams.streams.values():
+        expected.update(stream.unread)
+        if stream.expected is not None:
+            expected[stream.expected] += 1
     entries = sim.objects.entries
     for entry in entries.values():
         if entry.value is not None:
@@ -59,17 +64,37 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
         elif message[0] == "values":
             for id, value in message[2]:
                 expected.update(lent(id, value))
+        elif message[0] == "items":
+            expected.update(message[2])
     for message in worker.outbox:
         if message[0] == "release":
             expected.update(dict(message[1]))
         elif message[0] in ("submit", "submit_call"):
-            expected.subtract(range(message[1], message[1] + message[2].num_returns))
+            expected.subtract(range(message[1], message[1] + message[2].counted))
         elif message[0] in ("submit_actor", "put"):
             expected[message[1]] -= 1
+        elif message[0] == "returned":  # not begun, and the owner has not taken back yet what it counted
+            for call in message[1]:
+                task = sim.scheduler.workers[worker.id].sent[call]
+                expected.update(task.call.args[2])
+                for dep in task.call.deps:
+                    value = sim.value(dep)
+                    assert value is not None
+                    expected.update(lent(dep, value))
     entries = sim.objects.entries
     loans = sim.scheduler.workers[worker.id].loans
     assert loans == {id: number for id, number in expected.items() if number and id in entries}, worker.id
     assert {id for id, number in expected.items() if number} <= entries.keys() | sim.lost, "freed too early"
+
+
+def check_unread(sim: Simulation, worker: SimWorker) -> None:
+    """What a producer counts as unread is what its owner does, and what is on its way between the two."""
+    for stream in sim.graph.streams.streams.values():
+        if stream.quotas and stream.worker is not None and stream.worker.id == worker.id:
+            told = sum(message[2] for message in worker.inbox if message[:2] == ("taken", stream.id))
+            coming = sum(len(message[3]) for message in worker.outbox if message[:2] == ("yield", stream.id))
+            if worker.running is not None and worker.call == stream.id:
+                assert worker.unread[stream.id] == stream.made - stream.told + told + coming, stream
 
 
 def check_watches(sim: Simulation) -> None:

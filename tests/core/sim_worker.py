@@ -17,7 +17,12 @@ class Log(Protocol):
     """What the workers of one simulation tell it."""
 
     num_returns: dict[int, int]  # of each call
-    actor_ids: set[int]
+    streams: dict[int, int]  # of each generator called: the limit to its unread items, 0 for none
+    max_unread: dict[int, int | None]  # of each actor
+
+    def note_called(self, call: int, template: Any) -> None: ...
+
+    def note_created(self, actor: int, template: Any) -> None: ...
 
     def note_begun(self, call: int, worker: SimWorker) -> None: ...
 
@@ -40,6 +45,10 @@ class SimWorker:
         self.refs: list[int] = []
         self.requests: dict[int, str] = {}  # GETs and WAITs without an answer
         self.counts = Counts()
+        self.made = 0  # items that the running call has yielded
+        self.unread: dict[int, int] = {}  # by generator: those that have not been taken, as far as it was told
+        self.unlimited: set[int] = set()  # generators that nobody reads
+        self.max_unread: int | None = None  # its actor's
         self.up = self.is_actor = self.exiting = False
         self.alive = True
         self._next_id = (id << ID_BITS) + 1
@@ -78,6 +87,13 @@ class SimWorker:
                 self.flush()
             elif op == "answer":
                 del self.requests[message[1]]
+            elif op == "items":
+                del self.requests[message[1]]
+                for id in message[2]:
+                    self.counts.receive(id)
+                    self.refs.append(id)
+            elif op == "taken":
+                self._hear_of_readers(*message[1:])
             elif op == "stop":
                 assert self.exiting or not (self.todo or self.running), "told to stop with something to do"
                 self.die("it was told to stop")
@@ -114,7 +130,12 @@ class SimWorker:
     def begin(self) -> None:
         """Take the next call from the todo list. Its references are the user's for now."""
         self.running = op, id, args, deps = self.todo.popleft()
-        self.is_actor |= op == "create"
+        self.made = 0
+        self.unread.pop(id, None)
+        self.unlimited.discard(id)
+        if op == "create":
+            self.is_actor = True
+            self.max_unread = self.log.max_unread[id]
         self.held = [inner for dep, one in [(0, args), *deps] for inner in self._hold(dep, one)]
         self._unpickle(self.held)
         if op != "create":
@@ -128,6 +149,38 @@ class SimWorker:
             returns = self.log.num_returns[self.call]
             self._over("done", self.call, (values + (NONE,) * returns)[:returns], seconds)
 
+    @property
+    def waits_for_readers(self) -> bool:
+        """Whether its generator cannot go on until something of it, or of its actor's others, was taken."""
+        return self.running is not None and self.room == 0
+
+    @property
+    def room(self) -> int:
+        """How many items the running call may yield now."""
+        if self.call in self.unlimited:
+            return 1000
+        limit = self.log.streams.get(self.call)
+        room = 1000 if not limit else limit - self.unread.get(self.call, 0)
+        if self.max_unread is not None and limit is not None:
+            room = min(room, self.max_unread - sum(self.unread.values()))
+        return max(room, 0)
+
+    def yields(self, *values: Value) -> None:
+        """The running generator yields `values`, as many as it may."""
+        values = values[: self.room]
+        if self.log.streams[self.call] or self.max_unread is not None:
+            if self.call not in self.unlimited:
+                self.unread[self.call] = self.unread.get(self.call, 0) + len(values)
+        self.post("yield", self.call, self.made, list(values))
+        self.made += len(values)
+
+    def _hear_of_readers(self, call: int, number: int) -> None:
+        if number < 0:
+            self.unread.pop(call, None)
+            self.unlimited.add(call)
+        elif call in self.unread:
+            self.unread[call] -= number
+
     def fail(self, retry: bool = False, seconds: float = 0.0) -> None:
         """The running call raises; `retry`: its options say to try that again."""
         if self.running and self.running[0] == "create":
@@ -140,6 +193,8 @@ class SimWorker:
 
     def _over(self, *message: Any) -> None:
         self.outbox.append(message)
+        if self.max_unread is None:
+            self.unread.clear()
         self.running = None
         for id in self.held:
             self.counts.drop(id)
@@ -178,20 +233,20 @@ class SimWorker:
         return first
 
     def submit(self, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.num_returns)
-        self.log.num_returns[id] = template.num_returns
+        id = self.make(template.counted)
+        self.log.note_called(id, template)
         self.post("submit", id, template, deps, tuple(refs))
         return id
 
     def call_actor(self, actor: int, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.num_returns)
-        self.log.num_returns[id] = template.num_returns
+        id = self.make(template.counted)
+        self.log.note_called(id, template)
         self.post("submit_call", id, template, deps, tuple(refs), actor)
         return id
 
     def create(self, template: Any, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:
         id = self.make(1)
-        self.log.actor_ids.add(id)
+        self.log.note_created(id, template)
         self.post("submit_actor", id, template, deps, tuple(refs), name)
         return id
 
@@ -205,6 +260,13 @@ class SimWorker:
 
     def wait(self, ids: Sequence[int], number: int, block: bool = True) -> int:
         return self._ask("wait", ids, number if block else 0)
+
+    def next(self, stream: int) -> int:
+        """Ask for the next items of a stream."""
+        number = next(self._numbers)
+        self.requests[number] = "next"
+        self.post("next", number, stream)
+        return number
 
     def _ask(self, op: str, ids: Sequence[int], *rest: Any) -> int:
         number = next(self._numbers)

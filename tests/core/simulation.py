@@ -22,7 +22,7 @@ from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, Met
 from minray.core.terms import Terms
 from minray.core.value import FAULT, PICKLED, STORED, Value
 from tests.core.accounting import check
-from tests.core.sim_worker import SimWorker
+from tests.core.sim_worker import BOOM, SimWorker
 
 T = TypeVar("T", TaskTemplate, ActorTemplate)
 CODE = Code(b"code", b"", "f")
@@ -45,6 +45,12 @@ def function(num_returns: int = 1, retries: int = 0, **demand: float) -> TaskTem
     return TaskTemplate(b"f", CODE, "f", num_returns=num_returns, demand=asked, max_retries=retries)
 
 
+def generator(limit: int, retries: int = 0, /, **demand: float) -> TaskTemplate:
+    """A generator, of whose items `limit` may be unread (0: any number)."""
+    asked = amounts(**(demand or {"CPU": 1}))
+    return TaskTemplate(b"g", CODE, "g", demand=asked, max_retries=retries, stream=limit)
+
+
 def actor_class(restarts: int = 0, detached: bool = False, **demand: float) -> ActorTemplate:
     """An actor class under some options; it asks for nothing unless `demand` is given."""
     lifetime = "detached" if detached else None
@@ -61,9 +67,9 @@ def on_terms(template: T, **terms: Any) -> T:
     return placed(template, b"t", template.demand, Terms(**terms), {})
 
 
-def method(num_returns: int = 1, retries: int = 0) -> MethodTemplate:
+def method(num_returns: int = 1, retries: int = 0, stream: int | None = None) -> MethodTemplate:
     """A method under some options."""
-    return MethodTemplate(b"m", "m", "A.m", num_returns, retries)
+    return MethodTemplate(b"m", "m", "A.m", num_returns, retries, stream=stream)
 
 
 METHOD = method()
@@ -82,6 +88,11 @@ class Simulation:
         self.watches: dict[Watch, tuple[int, ...]] = {}  # the driver's
         self.requests: dict[tuple[int, int], Watch] = {}  # by worker and number
         self.num_returns: dict[int, int] = {}
+        self.streams: dict[int, int] = {}  # of each generator called: the limit to its unread items, 0 for none
+        self.stream_ids: set[int] = set()  # the handles of all that anybody called
+        self.yielded: dict[int, list[Value]] = {}  # by call: each item as it was yielded first
+        self.taken: Counter[int] = Counter()  # by call: how many of them
+        self.max_unread: dict[int, int | None] = {}  # by actor
         self.actor_ids: set[int] = set()  # all that anybody asked for
         self.submitted: set[int] = set()  # calls that the graph has heard of
         self.ended: dict[int, tuple[Value, ...]] = {}  # by call
@@ -97,6 +108,8 @@ class Simulation:
         self._next_id = 1
         self._complete = self.graph.complete
         self.graph.complete = self._note_ended  # type: ignore[method-assign]
+        self._unblocked = self.graph.unblocked
+        self.graph.unblocked = self._note_unblocked  # type: ignore[method-assign]
         self.join(0, warm, **(resources or {"CPU": 2}))
 
     # -- what is seen ----------------------------------------------------------------------------------------------
@@ -106,8 +119,18 @@ class Simulation:
     ) -> None:
         assert task.id not in self.ended, f"{task} ended twice"
         self.ended[task.id] = tuple(values)
-        assert error is None or all(value is error for value in values)
+        assert error is None or task.stream is not None or all(value is error for value in values)
         self._complete(task, values, error, seconds)
+
+    def note_called(self, call: int, template: TaskTemplate | MethodTemplate) -> None:
+        self.num_returns[call] = template.num_returns
+        if template.stream is not None:
+            self.streams[call] = template.stream
+            self.stream_ids.add(call + 1)
+
+    def note_created(self, actor: int, template: ActorTemplate) -> None:
+        self.actor_ids.add(actor)
+        self.max_unread[actor] = template.max_unread
 
     def note_begun(self, call: int, worker: SimWorker) -> None:
         for other in self.workers.values():
@@ -163,8 +186,8 @@ class Simulation:
         return first
 
     def submit(self, template: TaskTemplate, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self._new(template.num_returns)
-        self.num_returns[id] = template.num_returns
+        id = self._new(template.counted)
+        self.note_called(id, template)
         self.submitted.add(id)
         self.graph.submitted(id, template, Call((PICKLED, b"", tuple(refs)), (), deps))
         self.after()
@@ -187,13 +210,13 @@ class Simulation:
         call = Call((PICKLED, b"", tuple(refs)), (), deps)
         self.graph.actors.created(id, template, call, None, None if name is None else ("", name))
         self._new(1)
-        self.actor_ids.add(id)
+        self.note_created(id, template)
         self.after()
         return id
 
     def call(self, actor: int, *deps: int, refs: Sequence[int] = (), template: MethodTemplate = METHOD) -> int:
-        id = self._new(template.num_returns)
-        self.num_returns[id] = template.num_returns
+        id = self._new(template.counted)
+        self.note_called(id, template)
         self.submitted.add(id)
         self.graph.actors.called(id, actor, template, Call((PICKLED, b"", tuple(refs)), (), deps), None)
         self.after()
@@ -222,6 +245,23 @@ class Simulation:
     def unwatch(self, watch: Watch) -> None:
         self.graph.unwatched(self.watches.pop(watch), watch)
         self.after()
+
+    def take(self, stream: int) -> list[int] | None:
+        """The driver takes the next items of a stream."""
+        ids = self._take(stream, None)
+        self.refs.update(ids or ())
+        self.after()
+        return ids
+
+    def _take(self, stream: int, holder: Worker | None) -> list[int] | None:
+        call = stream - 1
+        ids = self.graph.streams.take(stream, holder)
+        for id in ids or ():
+            items = self.yielded.get(call, [])
+            value, number = self.value(id), self.taken[call]
+            assert value is (items[number] if number < len(items) else BOOM), f"item {number} of {call} is another"
+            self.taken[call] += 1
+        return ids
 
     def kill(self, actor: int, no_restart: bool = True) -> None:
         self.graph.actors.killed(actor, no_restart)
@@ -273,6 +313,8 @@ class Simulation:
                     self.freed.append(what)
                 elif op == "infeasible":
                     self.warned.append(what)
+                elif op == "taken":
+                    self._send(what, op, *rest)
                 else:
                     assert op in ("recall", "stop"), op
                     self._send(what, op)
@@ -294,19 +336,22 @@ class Simulation:
         if watch.token is None:
             self.watches.pop(watch, None)
             return
-        worker, number, _, _ = watch.token
+        worker, number = watch.token[:2]
         if self.requests.pop((worker.id, number), None) and worker.id in self.scheduler.workers:
-            self._unblocked(worker)
+            self.graph.unblocked(worker)
             self._reply(watch)
 
-    def _unblocked(self, worker: Worker) -> None:
-        self.graph.unblocked(worker)
+    def _note_unblocked(self, worker: Worker) -> None:
+        self._unblocked(worker)
         for name, amount in worker.node.free.items():
             self.overdrawn[worker.node.id, name] = max(0, -amount)
 
     def _reply(self, watch: Watch) -> None:
-        worker, number, op, ids = watch.token
+        worker, number, op, ids, *rest = watch.token
         values = []
+        if op == "next":
+            self._send(worker, "items", number, tuple(self._take(rest[0], worker) or ()))
+            return
         if op == "wait":
             assert self.graph.ready(ids) == [id for id in ids if self.value(id) is not None]
         else:
@@ -340,6 +385,16 @@ class Simulation:
     def _on_done(self, worker: Worker, id: int, values: tuple[Value, ...], seconds: float) -> None:
         self.stored += [one for one in values if one[0] == STORED]
         self.graph.finished(worker, id, values, seconds)
+
+    def _on_yield(self, worker: Worker, id: int, index: int, values: list[Value]) -> None:
+        self.stored += [one for one in values if one[0] == STORED]
+        items = self.yielded.setdefault(id, [])
+        items += values[max(0, len(items) - index) :]
+        self.graph.streams.yielded(worker, id, index, values)
+
+    def _on_next(self, worker: Worker, number: int, stream: int) -> None:
+        ids = (self.graph.streams.peek(stream),)
+        self._request(self.graph.watched(ids, 1, (worker, number, "next", ids, stream)))
 
     def _on_failed(self, worker: Worker, *message: Any) -> None:
         self.graph.failed(worker, *message)
@@ -409,7 +464,7 @@ class Simulation:
         watch = self.requests.pop((worker.id, number), None)
         if watch is not None:
             self.graph.unwatched(watch.token[3], watch)
-            self._unblocked(worker)
+            self.graph.unblocked(worker)
             self._send(worker, "answer", number)
 
     # -- a run that goes well --------------------------------------------------------------------------------------
@@ -423,7 +478,7 @@ class Simulation:
         if worker.ready:
             worker.begin()
             busy = True
-        elif worker.alive and worker.running and not worker.requests:
+        elif worker.alive and worker.running and not worker.requests and not worker.waits_for_readers:
             worker.finish()
         return self.receive(worker) or busy
 
@@ -445,3 +500,15 @@ class Simulation:
                     if worker.requests:
                         worker.give_up_waiting()
                         going = True
+                going = going or self._read_streams()
+
+    def _read_streams(self) -> bool:
+        """Whoever has streams that may hold up their producers reads on; False if nobody found anything."""
+        before = sum(self.taken.values())
+        for stream in sorted(self.stream_ids & self.refs.keys()):
+            self.take(stream)
+        for worker in self.living():
+            for stream in sorted(self.stream_ids.intersection(worker.refs)):
+                worker.next(stream)
+            self.receive(worker)
+        return sum(self.taken.values()) > before

@@ -20,7 +20,17 @@ from hypothesis.stateful import (
 from minray.core.template import ActorTemplate, TaskTemplate
 from minray.core.value import Value
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, amounts, function, method, on_terms, value, within
+from tests.core.simulation import (
+    Simulation,
+    actor_class,
+    amounts,
+    function,
+    generator,
+    method,
+    on_terms,
+    value,
+    within,
+)
 
 T = TypeVar("T")
 
@@ -37,6 +47,7 @@ number = st.sampled_from([1, 1, 1, 2, 0])
 pace = st.sampled_from([0.0, 0.0001, 0.001, 0.1])
 names = st.sampled_from([None, None, "a", "b"])
 #: What a call returns: for each object the references in it, and whether it is written to the store.
+limits = st.sampled_from([0, 0, 1, 2, 3])
 results = st.lists(st.tuples(few, st.booleans()), max_size=2)
 
 
@@ -78,22 +89,28 @@ class History(RuleBasedStateMachine):
         return sorted(self.sim.refs) if holder is None else holder.refs
 
     def refs(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
-        held = self.held(holder)
+        held = [id for id in self.held(holder) if id not in self.sim.stream_ids]
         return [pick(held, i) for i in indices] if held else []
 
     def objects(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
-        held = [id for id in self.held(holder) if id not in self.sim.actor_ids]
+        held = [id for id in self.held(holder) if id not in self.sim.actor_ids | self.sim.stream_ids]
         return [pick(held, i) for i in indices] if held else []
 
     def handles(self, holder: SimWorker | None = None) -> list[int]:
         return [id for id in self.held(holder) if id in self.sim.actor_ids]
+
+    def streams(self, holder: SimWorker | None = None) -> list[int]:
+        return [id for id in self.held(holder) if id in self.sim.stream_ids]
 
     def running(self) -> list[SimWorker]:
         return [worker for worker in self.sim.living() if worker.running]
 
     def calling(self) -> list[SimWorker]:
         """Workers whose code can go on."""
-        return [worker for worker in self.running() if not worker.requests]
+        return [worker for worker in self.running() if not worker.requests and not worker.waits_for_readers]
+
+    def yielding(self) -> list[SimWorker]:
+        return [worker for worker in self.calling() if worker.call in self.sim.streams]
 
     # -- the driver ------------------------------------------------------------------------------------------------
 
@@ -105,6 +122,15 @@ class History(RuleBasedStateMachine):
     def submit(self, deps: list[int], refs: list[int], returns: int, retries: int, demand: dict[str, float]) -> None:
         self.sim.submit(self.function(returns, retries, demand), *self.objects(deps), refs=self.refs(refs))
 
+    @rule(refs=few, retries=retries, limit=limits, demand=demands)
+    def submit_a_generator(self, refs: list[int], retries: int, limit: int, demand: dict[str, float]) -> None:
+        self.sim.submit(generator(limit, retries, **demand), refs=self.refs(refs))
+
+    @precondition(lambda self: self.streams())
+    @rule(which=index)
+    def take(self, which: int) -> None:
+        self.sim.take(pick(self.streams(), which))
+
     @rule(times=st.integers(2, 6), refs=few, retries=retries)
     def submit_many(self, times: int, refs: list[int], retries: int) -> None:
         for _ in range(times):
@@ -114,17 +140,27 @@ class History(RuleBasedStateMachine):
     def put(self, refs: list[int], stored: bool) -> None:
         self.sim.put(value(*self.refs(refs), stored=stored))
 
-    @rule(deps=few, refs=few, restarts=retries, detached=st.booleans(), demand=demands, name=names)
+    @rule(
+        deps=few,
+        refs=few,
+        restarts=retries,
+        detached=st.booleans(),
+        unread=st.sampled_from([None, None, 2]),
+        demand=demands,
+        name=names,
+    )
     def create(
         self,
         deps: list[int],
         refs: list[int],
         restarts: int,
         detached: bool,
+        unread: int | None,
         demand: dict[str, float],
         name: str | None,
     ) -> None:
         template = actor_class(restarts, detached, **demand)
+        template.max_unread = unread
         taken = name is not None and self.sim.graph.actors.find(("", name)) is not None
         try:
             self.sim.create(template, *self.objects(deps), refs=self.refs(refs), name=name)
@@ -179,10 +215,15 @@ class History(RuleBasedStateMachine):
         template = method(returns, retries)
         self.sim.call(pick(self.handles(), actor), *self.objects(deps), refs=self.refs(refs), template=template)
 
+    @precondition(lambda self: self.handles())
+    @rule(actor=index, retries=retries, limit=limits)
+    def call_a_generator(self, actor: int, retries: int, limit: int) -> None:
+        self.sim.call(pick(self.handles(), actor), template=method(1, retries, limit))
+
     @precondition(lambda self: self.sim.refs)
     @rule(which=index)
     def release(self, which: int) -> None:
-        self.sim.release(*self.refs([which]))
+        self.sim.release(pick(self.held(None), which))
 
     @precondition(lambda self: self.sim.graph.actors.names)
     @rule(name=index)
@@ -229,10 +270,34 @@ class History(RuleBasedStateMachine):
         running = pick(self.calling(), worker)
         running.finish(*self.returned(running, results), seconds=seconds)
 
+    @precondition(lambda self: self.yielding())
+    @rule(worker=index, results=results)
+    def yield_items(self, worker: int, results: list[tuple[list[int], bool]]) -> None:
+        running = pick(self.yielding(), worker)
+        running.yields(*self.returned(running, results))
+
+    @precondition(lambda self: any(worker.waits_for_readers for worker in self.running()))
+    @rule(worker=index, retry=st.booleans())
+    def interrupt_a_generator_that_waits_for_its_readers(self, worker: int, retry: bool) -> None:
+        pick([worker for worker in self.running() if worker.waits_for_readers], worker).fail(retry)
+
+    @precondition(lambda self: any(self.streams(worker) for worker in self.calling()))
+    @rule(worker=index, which=index)
+    def take_in_a_call(self, worker: int, which: int) -> None:
+        at = pick([worker for worker in self.calling() if self.streams(worker)], worker)
+        at.next(pick(self.streams(at), which))
+
+    @precondition(lambda self: self.calling())
+    @rule(worker=index, retries=retries, limit=limits)
+    def submit_a_generator_in_a_call(self, worker: int, retries: int, limit: int) -> None:
+        pick(self.calling(), worker).submit(generator(limit, retries))
+
     @precondition(lambda self: any(worker.requests for worker in self.running()))
     @rule(worker=index)
     def finish_while_a_thread_of_the_call_still_waits(self, worker: int) -> None:
-        pick([worker for worker in self.running() if worker.requests], worker).finish()
+        waiting = [worker for worker in self.running() if worker.requests and not worker.waits_for_readers]
+        if waiting:
+            pick(waiting, worker).finish()
 
     @precondition(lambda self: self.calling())
     @rule(worker=index, retry=st.booleans(), seconds=pace)
