@@ -102,10 +102,6 @@ def test_decorators_check_their_options_too() -> None:
     "chosen",
     [
         {"runtime_env": {"pip": ["x"]}},
-        {"scheduling_strategy": object()},
-        {"label_selector": {"a": "b"}},
-        {"accelerator_type": "A100"},
-        {"placement_group": object()},
     ],
     ids=name_of,
 )

@@ -53,6 +53,7 @@ MESSAGES: list[Message] = [
     (m.ASK, 8, "resources", (False,)),
     (m.EXIT,),
     (m.CANCEL, 1),
+    (m.ENV, "{}"),
     (m.FETCH, 9, (5,)),
     (m.READY, 10, 5),
     (m.YIELD, 7, 3, [(0, 1, ()), (3, ("a", 0, 9), (4,))]),
