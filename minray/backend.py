@@ -100,6 +100,7 @@ class WorkerPool(Protocol):
 
     name: str  #: as in the entry point, for messages
     store: Store | None  #: None: all values travel inline
+    directory: str | None  #: a private one of the run, for files, seen by all workers and gone with it; None: none
     in_process: bool  #: workers are threads of this process: functions and classes need not be copied for them
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:

@@ -152,6 +152,8 @@ class Client:
     in_worker = True
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
+    env = ""
+    runtime_env = "{}"
 
     def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
         self._link = link

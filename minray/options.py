@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
+from minray.environments import wrong_runtime_env
 from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
 from minray.strategies import (
@@ -251,7 +252,7 @@ _COMMON: dict[str, Option] = {
     "placement_group_bundle_index": Option((int,)),
     "placement_group_capture_child_tasks": _FLAG,
     "resources": Option((dict, _NoneType), _resources),
-    "runtime_env": Option((dict, _NoneType)),
+    "runtime_env": Option((dict, _NoneType), wrong_runtime_env),
     "scheduling_strategy": Option((_NoneType, str, *STRATEGIES), wrong_strategy),
     "enable_task_events": Option((bool,)),
     "_labels": Option((dict, _NoneType)),
@@ -299,7 +300,6 @@ METHOD_OPTIONS: dict[str, Option] = {
 PLANNED: dict[str, tuple[Any, ...]] = {
     "enable_tensor_transport": (None, False),
     "object_store_memory": (None, 0),
-    "runtime_env": (None, {}),
     "tensor_transport": (None, "object_store"),
 }
 

@@ -253,6 +253,15 @@ class Calls:
             return isinstance(error, self._codes.get(retry) or self._load(retry))
         return bool(retry)
 
+    def refuse(self, why: str, message: Message) -> None:
+        """Answer a RUN or CREATE, in a worker without the runtime environment that it was to have."""
+        error = fault("RuntimeEnvSetup", why)
+        if message[0] == m.CREATE:
+            self.client.post((m.CREATED, message[1], error))
+        else:
+            self.client.post((m.FAILED, message[1], error, False, 0.0))
+        self.client.flush()
+
     # -- becoming an actor ----------------------------------------------------------------------------------------
 
     def create(self, message: Message) -> bool:

@@ -31,6 +31,7 @@ from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, Value
+from minray.environments import NOTHING, lend_process, of_job
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
@@ -70,6 +71,7 @@ def start(
     """Start a run on `backend`, a class from the registry that makes a `WorkerPool`."""
     options = dict(options)
     labels = options.pop("labels", None) or {}
+    runtime_env = options.pop("runtime_env", None)
     config = PoolConfig(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
@@ -81,7 +83,7 @@ def start(
         address=options.pop("address", None),
         options=options,
     )
-    return Runtime(backend(), config, namespace, labels)
+    return Runtime(backend(), config, namespace, labels, runtime_env)
 
 
 #: The first id, the last worker's number and the first id of a stream's item for the next run.
@@ -94,11 +96,17 @@ class Runtime:
     in_worker = False
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
+    env = ""
 
     def __init__(
-        self, pool: WorkerPool, config: PoolConfig, namespace: str | None, labels: dict[str, str] | None = None
+        self,
+        pool: WorkerPool,
+        config: PoolConfig,
+        namespace: str | None,
+        labels: dict[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
     ) -> None:
-        """`labels` are those of the driver's own node."""
+        """`labels` are those of the driver's own node; `runtime_env` has been checked."""
         self._pool = pool
         self._lock = threading.Lock()
         self._graph = TaskGraph(int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY)))
@@ -123,6 +131,15 @@ class Runtime:
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
         self.nodes = list(pool.open(config))
+        self.in_process = pool.in_process
+        self._take_back: Callable[[], None] | None = None
+        try:
+            self.runtime_env = of_job(runtime_env, pool.directory)
+            if self.in_process and self.runtime_env != NOTHING:
+                self._take_back = lend_process(self.runtime_env)
+        except BaseException:
+            pool.close()
+            raise
         self._shares = not config.isolate
         about = About(self._graph, self._namespace)
         self._places = Places(self._graph, about)
@@ -181,8 +198,9 @@ class Runtime:
                     outbox.append((worker.id, op, worker.node.id))
                     if op == "start":
                         self._known[worker.id] = set()
-                        if worker.env:
-                            outbox.append((worker.id, (m.ENV, worker.env)))
+                        env = worker.env or self.runtime_env
+                        if env != NOTHING:
+                            outbox.append((worker.id, (m.ENV, worker.env, env, self._pool.directory or "")))
         if freed:
             for value in freed:
                 outbox.append((0, "free", value[1]))
@@ -624,6 +642,8 @@ class Runtime:
         _used = (self._next_id, self._graph.scheduler.last_worker, self._graph.streams.next_id)
         self._reader.close()
         self._pool.close()
+        if self._take_back is not None:
+            self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
         self._service.join(timeout=0.1 if self._interrupted() else 5)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from minray.actor_class import ActorHandle
 from minray.current_call import CurrentCall, current_call
+from minray.environments import shown
 from minray.ids import THE_JOB, ActorID, JobID, NodeID, PlacementGroupID, TaskID, actor_id, creation_id, task_id
+from minray.runtime_env import RuntimeEnv
 from minray.session import Session, current, ensure
 from minray.util.annotations import warn_deprecated
 
@@ -165,15 +167,12 @@ class RuntimeContext:
 
     def get_runtime_env_string(self) -> str:
         """The runtime environment of this task or actor, as JSON."""
-        return "{}"
+        return shown(ensure().runtime_env)
 
     @property
-    def runtime_env(self) -> dict[str, Any]:
+    def runtime_env(self) -> RuntimeEnv:
         """The runtime environment of this task or actor."""
-        import json
-
-        found: dict[str, Any] = json.loads(self.get_runtime_env_string())
-        return found
+        return RuntimeEnv.deserialize(self.get_runtime_env_string())
 
     # -- deprecated by Ray ----------------------------------------------------------------------------------------
 

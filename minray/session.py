@@ -26,6 +26,9 @@ class Session(Protocol):
     closed: bool  #: the run has ended: refs and handles of this session are of no use any more
     in_worker: bool  #: what runs here are tasks, not the driver
     resident: tuple[int, type] | None  #: the actor that lives here, and its class
+    in_process: bool  #: workers are threads of the driver's process
+    env: str  #: the runtime environment of this worker as in `minray.core.terms.Terms`: "" for the job's
+    runtime_env: str  #: and written out, as JSON
     #: What the running call has got beyond its arguments: its `gpus`, its placement `group` and if that `captures`.
     given: Mapping[str, Any] | None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from minray import registry
 from minray.actor_class import check_namespace
+from minray.environments import check_job
 from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
@@ -58,7 +59,6 @@ _ABOUT_SERVERS = frozenset(
 )
 #: Ray's keywords that change what a program does, and that minray does not carry out yet, with harmless values.
 _PLANNED: dict[str, tuple[Any, ...]] = {
-    "runtime_env": (None, {}),
     "job_config": (None,),
     "logging_config": (None,),
     "proxy_server_url": (None,),
@@ -115,6 +115,7 @@ def init(
     isolate: bool = True,
     local_mode: bool = False,
     labels: dict[str, str] | None = None,
+    runtime_env: dict[str, Any] | None = None,
     namespace: str | None = None,
     ignore_reinit_error: bool = False,
     log_to_driver: bool | None = None,
@@ -135,6 +136,7 @@ def init(
         isolate: False (threads only) hands arguments and results over without copying them.
         local_mode: True means ``backend="threads"``.
         labels: Labels of this machine, for `label_selector` and `NodeLabelSchedulingStrategy`.
+        runtime_env: What workers find around them: see `minray.runtime_env.RuntimeEnv`.
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
@@ -153,6 +155,7 @@ def init(
             raise RuntimeError(f"Unknown keyword argument(s): {name}")
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
     check_labels(labels)
+    check_job(runtime_env)
     with _starting:
         if is_initialized():
             if ignore_reinit_error:
@@ -179,6 +182,7 @@ def init(
             "object_store_memory": object_store_memory,
             "memory": others.get("_memory"),
             "labels": labels,
+            "runtime_env": runtime_env,
         }
         return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
 

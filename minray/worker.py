@@ -13,11 +13,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from minray.backend import Link, Store
 from minray.client import Client
 from minray.concurrency import Concurrency, Threads
+from minray.environments import put_on
+from minray.exceptions import RuntimeEnvSetupError
 from minray.interrupts import protect
 from minray.reading import Waiting
 from minray.running import Calls, ExitActor
@@ -101,6 +104,8 @@ class Worker:
             self._run(message)
         elif op == m.CODE:
             self._calls.learn(message[1], message[2])
+        elif op == m.ENV:
+            self._dress(message)
         elif op == m.CREATE:
             self._create(message)
         elif op == m.STOP:
@@ -170,6 +175,17 @@ class Worker:
     def drain(self) -> None:
         """Read what has come although the main thread is busy with a call. Any thread (the interrupt's)."""
         self.client.reader.drain()
+
+    def _dress(self, message: Message) -> None:
+        """Take on the runtime environment. If that fails, so does every call."""
+        _, self.client.env, self.client.runtime_env, directory = message
+        if self.client.in_process:
+            return  # the driver has done so
+        try:
+            put_on(self.client.runtime_env, directory)
+        except RuntimeEnvSetupError as error:
+            self._run = partial(self._calls.refuse, str(error))  # type: ignore[method-assign]
+            self._create = self._run  # type: ignore[method-assign]
 
     # -- calls ----------------------------------------------------------------------------------------------------
 

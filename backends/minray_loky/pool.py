@@ -61,6 +61,7 @@ class LokyPool:
 
     name = "loky"
     in_process = False
+    directory: str | None = None
 
     def __init__(self) -> None:
         self._processes: dict[int, _Process] = {}
@@ -103,6 +104,7 @@ class LokyPool:
             raise OSError(
                 f"Neither /dev/shm nor {tempfile.gettempdir()} can be written: set TMPDIR to a directory that can."
             )
+        self.directory = self._directories[-1]  # the temporary one, if there is one: files are not to fill the memory
         self.store = SharedStore(self._directories, "driver", self._free_elsewhere)
         undo.callback(self.store.close)
         self._wake_r, self._wake_w = os.pipe()

@@ -82,6 +82,7 @@ class ThreadPool:
     name = "threads"
     store = None
     in_process = True
+    directory = None
 
     def __init__(self) -> None:
         self._inbox: deque[tuple[int, list[Message]]] = deque()

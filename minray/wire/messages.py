@@ -23,9 +23,9 @@ ANSWER = 5  #: (ANSWER, request, error name or None, payload): the answer to any
 RECALL = 6  #: (RECALL,): hand back every call that you have not begun
 STOP = 7  #: (STOP,): end
 FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed any more
-ENV = 11  #: (ENV, json): the runtime environment that is yours for life; the first message, if there is one
 TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were taken; -1: it need never wait again
 CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it, interrupt it if you have
+ENV = 11  #: (ENV, as in terms, json, directory): the runtime environment that is yours for life; before all else
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)

@@ -21,6 +21,9 @@ class FakeSession:
     in_worker = False
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
+    in_process = False
+    env = ""
+    runtime_env = "{}"
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
