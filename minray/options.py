@@ -9,6 +9,7 @@ Wrong types raise TypeError, wrong values and unknown names ValueError, as in Ra
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -299,7 +300,6 @@ METHOD_OPTIONS: dict[str, Option] = {
 #: Options that a later version carries out, each with the values that need nothing of it.
 PLANNED: dict[str, tuple[Any, ...]] = {
     "enable_tensor_transport": (None, False),
-    "object_store_memory": (None, 0),
     "tensor_transport": (None, "object_store"),
 }
 
@@ -336,6 +336,13 @@ def check_task(options: Options, in_options: bool = False) -> None:
 def check_actor(options: Options, later: Iterable[str] = ()) -> None:
     """Check the options of a class; `later` are those that `.options(...)` was given, not `@remote(...)`."""
     check(options, ACTOR_OPTIONS, "actors")
+    if options.get("object_store_memory"):
+        warnings.warn(
+            "Setting 'object_store_memory' for actors is deprecated since it doesn't actually reserve the required "
+            "object store memory.",
+            DeprecationWarning,
+            stacklevel=3,
+        )
     if "concurrency_groups" in later:
         raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'. Set it in '@remote(...)'.")
     check_group_options(options)
@@ -363,6 +370,7 @@ def demand(options: Options, default_cpus: float) -> Demand:
         "CPU": default_cpus if cpus is None else cpus,
         "GPU": options.get("num_gpus") or 0,
         "memory": int(options.get("memory") or 0),
+        "object_store_memory": options.get("object_store_memory") or 0,
         **({f"accelerator_type:{accelerator}": _OF_ACCELERATOR} if accelerator else {}),
         **(options.get("resources") or {}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -234,6 +235,13 @@ def _checked(bundles: Any) -> list[dict[str, float]]:
         if not any(bundle.values()):
             raise ValueError(
                 f"Bundles cannot be an empty dictionary or resources with only 0 values. Bundles: {bundles}"
+            )
+        if "object_store_memory" in bundle:
+            warnings.warn(
+                "Setting 'object_store_memory' for bundles is deprecated since it doesn't actually reserve the "
+                "required object store memory.",
+                DeprecationWarning,
+                stacklevel=3,
             )
         for name, amount in bundle.items():
             if amount < 0 or not math.isfinite(amount):
