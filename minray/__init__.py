@@ -25,6 +25,9 @@ at once (`concurrency`, `looping`).
 `serving`: what the owner does with the messages of workers. `about`, `listing`: what it tells of the run and of what is
 in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: what is not here.
 
+`strategies`, `labels`: where a call may run. `runtime_env`, `environments`, `packing`: what its worker finds around it.
+`places`, `machine`: what the owner tells of nodes and placement groups; what this machine has to offer.
+
 `reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
 arguments, values and functions on their way.
 
