@@ -20,7 +20,7 @@ raised in another process arrives as an instance of its own type (`causes` does 
 
 `runtime`: the driver's session. It feeds events to the task graph and carries out what the graph decides. `client`
 is the session inside a worker, `worker` what a worker runs: one call at a time (`running`), or for some actors several
-at once (`concurrency`, `looping`).
+at once (`concurrency`, `looping`). `stopping` interrupts the one that is cancelled.
 
 `serving`: what the owner does with the messages of workers. `about`, `listing`: what it tells of the run and of what is
 in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: what is not here.

@@ -49,6 +49,7 @@ def interruptible(function: F) -> F:
 
 def guard(module: str) -> None:
     """Take over SIGINT if nobody else has, for minray and the package of a backend's `module`. In the main thread."""
+    _guarded.intersection_update({"minray"})  # the backend of an earlier run may have been some of the user's own code
     protect(module)
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

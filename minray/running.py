@@ -95,7 +95,7 @@ class Calls:
             if op == m.RUN and self.interruptible is not None:
                 result = self.interruptible.run(id, function, positional, keywords)
             else:
-                if id in self.cancelled:  # since it left the queue
+                if self.cancelled and id in self.cancelled:  # since it left the queue
                     raise KeyboardInterrupt
                 result = function(*positional, **keywords)
             if extra is not None and "yields" in extra:
@@ -105,7 +105,7 @@ class Calls:
             values = self.results(result, num_returns, name)
             if self.leaving:
                 self.leave_if_asked(id)
-            if op == m.CALL and id in self.cancelled:
+            if self.cancelled and op == m.CALL and id in self.cancelled:
                 self.cancelled.discard(id)
                 self.client.post((m.FAILED, id, self._too_late(id), False, perf_counter() - begun))
                 self.over(held)

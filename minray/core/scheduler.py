@@ -214,7 +214,7 @@ class Scheduler:
     def withdraw(self, task: Task) -> None:
         """A task that is ready is not to run after all."""
         assert task.template is not None
-        lane = self.lanes[task.template.demand]
+        lane = self.lanes[task.template.lane_key]
         lane.ready.remove(task)
         if not lane.ready:
             self.dispatch(lane)
@@ -260,7 +260,7 @@ class Scheduler:
 
     @staticmethod
     def _has_room(worker: Worker, task: Task) -> bool:
-        if worker.blocked or worker.stuck or worker.recalling or worker.stopping:
+        if worker.blocked or worker.stuck or worker.recalling or worker.stopping or worker.condemned is not None:
             return False
         waiting = len(worker.sent)
         if not waiting:

@@ -28,8 +28,8 @@ def sleeper(ray: Any, flags: Any) -> Any:
 
     @ray.remote(num_cpus=0)
     def sleep(name: str = "asleep") -> str:
-        flags.up(name)
         try:
+            flags.up(name)
             for _ in range(3000):
                 time.sleep(0.01)
         finally:
@@ -69,16 +69,16 @@ def async_class(ray: Any, flags: Any) -> Any:
     @ray.remote(num_cpus=0)
     class Async:
         async def wait(self) -> None:
-            flags.up("waiting")
             try:
+                flags.up("waiting")
                 await asyncio.sleep(600)
             except asyncio.CancelledError:
                 flags.up("cancelled")
                 raise
 
         async def swallow(self) -> str:
-            flags.up("waiting")
             try:
+                flags.up("waiting")
                 await asyncio.sleep(600)
             except asyncio.CancelledError:
                 return "swallowed"
@@ -174,8 +174,8 @@ def test_a_busy_task_is_interrupted(ray: Any, flags: Any, cancelled: Any) -> Non
 def test_a_task_may_catch_the_interrupt(ray: Any, flags: Any) -> None:
     @ray.remote
     def stubborn() -> Any:
-        flags.up("asleep")
         try:
+            flags.up("asleep")
             for _ in range(3000):
                 time.sleep(0.01)
         except KeyboardInterrupt:

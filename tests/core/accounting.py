@@ -21,6 +21,7 @@ def check(sim: Simulation) -> None:
             check_loans(sim, worker)
             check_unread(sim, worker)
     check_watches(sim)
+    check_pending_calls(sim)
     check_resources(sim)
     assert sorted(sim.freed) == sorted(set(sim.freed)), "something was freed twice"
 
@@ -95,6 +96,14 @@ def check_unread(sim: Simulation, worker: SimWorker) -> None:
             coming = sum(len(message[3]) for message in worker.outbox if message[:2] == ("yield", stream.id))
             if worker.running is not None and worker.call == stream.id:
                 assert worker.unread[stream.id] == stream.made - stream.told + told + coming, stream
+
+
+def check_pending_calls(sim: Simulation) -> None:
+    """Where their number is limited, the driver's unfinished calls are counted."""
+    for actor in sim.actors.values():
+        if actor.template.max_pending_calls > 0 and actor.death is None:
+            mine = sum(task.actor is actor and task.caller == 0 for task in sim.graph.tasks.values())
+            assert actor.pending.get(0, 0) == mine <= actor.template.max_pending_calls, actor
 
 
 def check_watches(sim: Simulation) -> None:

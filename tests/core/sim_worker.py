@@ -42,6 +42,9 @@ class SimWorker:
         self.todo: deque[tuple[Any, ...]] = deque()
         self.running: tuple[Any, ...] | None = None
         self.held: list[int] = []  # what came with the running call, until it is over
+        #: Other calls that run, each with what came with it and how many items it has yielded.
+        self.aside: list[tuple[tuple[Any, ...], list[int], int]] = []
+        self.concurrent = False  # an actor that runs several calls at once
         self.refs: list[int] = []
         self.requests: dict[int, str] = {}  # GETs and WAITs without an answer
         self.counts = Counts()
@@ -85,6 +88,11 @@ class SimWorker:
                 for id in held:
                     self.counts.drop(id)
                 self.flush()
+            elif op == "cancel":
+                waiting = [each for each in self.todo if each[0] in ("run", "call") and each[1] == message[1]]
+                if waiting:  # else it runs, and may be interrupted or not, or is over
+                    self.todo.remove(waiting[0])
+                    self.post("returned", (message[1],))
             elif op == "answer":
                 del self.requests[message[1]]
             elif op == "items":
@@ -95,7 +103,7 @@ class SimWorker:
             elif op == "taken":
                 self._hear_of_readers(*message[1:])
             elif op == "stop":
-                assert self.exiting or not (self.todo or self.running), "told to stop with something to do"
+                assert self.exiting or not (self.todo or self.calls), "told to stop with something to do"
                 self.die("it was told to stop")
             else:
                 self.todo.append(message)
@@ -123,12 +131,20 @@ class SimWorker:
         return id
 
     @property
+    def calls(self) -> list[int]:
+        """The ids of all that it runs: where several do, the first is the one whose code goes on."""
+        return [each[1] for each in (self.running, *(aside[0] for aside in self.aside)) if each]
+
+    @property
     def ready(self) -> bool:
         """Whether it would begin its next call now."""
-        return bool(self.alive and self.running is None and self.todo and not self.exiting)
+        free = self.running is None or (self.concurrent and self.running[0] != "create")
+        return bool(self.alive and free and self.todo and not self.exiting)
 
     def begin(self) -> None:
         """Take the next call from the todo list. Its references are the user's for now."""
+        if self.running:
+            self.aside.append((self.running, self.held, self.made))
         self.running = op, id, args, deps = self.todo.popleft()
         self.made = 0
         self.unread.pop(id, None)
@@ -140,6 +156,12 @@ class SimWorker:
         self._unpickle(self.held)
         if op != "create":
             self.log.note_begun(id, self)
+
+    def turn(self, index: int) -> None:
+        """Let another of the calls that run go on."""
+        if self.running and self.aside:
+            self.aside.append((self.running, self.held, self.made))
+            self.running, self.held, self.made = self.aside.pop(index % (len(self.aside) - 1))
 
     def finish(self, *values: Value, seconds: float = 0.0) -> None:
         """The running call returns `values`, None for those left out. An actor's creation succeeds."""
@@ -199,6 +221,8 @@ class SimWorker:
         for id in self.held:
             self.counts.drop(id)
         self.held = []
+        if self.aside:
+            self.running, self.held, self.made = self.aside.pop()
         if self.is_actor:
             self.flush()
         else:
@@ -216,9 +240,11 @@ class SimWorker:
         """What it has written arrives, what it has not read is lost."""
         if self.alive:
             self.alive = False
-            if self.running and self.running[0] != "create":
-                self.log.note_attempt_over(self.call)
+            if not self.running or self.running[0] != "create":
+                for call in self.calls:
+                    self.log.note_attempt_over(call)
             self.running = None
+            self.aside = []
             self.outbox.append(("lost", cause))
 
     # -- what the user's code in it does ---------------------------------------------------------------------------
@@ -235,13 +261,13 @@ class SimWorker:
     def submit(self, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
         id = self.make(template.counted)
         self.log.note_called(id, template)
-        self.post("submit", id, template, deps, tuple(refs))
+        self.post("submit", id, template, deps, tuple(refs), self.call if self.running else 0)
         return id
 
     def call_actor(self, actor: int, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
         id = self.make(template.counted)
         self.log.note_called(id, template)
-        self.post("submit_call", id, template, deps, tuple(refs), actor)
+        self.post("submit_call", id, template, deps, tuple(refs), actor, self.call if self.running else 0)
         return id
 
     def create(self, template: Any, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:

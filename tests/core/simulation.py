@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
+from minray.core.cancelling import cancel
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
 from minray.core.placement import Group, inside
@@ -51,10 +52,22 @@ def generator(limit: int, retries: int = 0, /, **demand: float) -> TaskTemplate:
     return TaskTemplate(b"g", CODE, "g", demand=asked, max_retries=retries, stream=limit)
 
 
-def actor_class(restarts: int = 0, detached: bool = False, **demand: float) -> ActorTemplate:
+def actor_class(
+    restarts: int = 0, detached: bool = False, concurrent: bool = False, pending: int = -1, **demand: float
+) -> ActorTemplate:
     """An actor class under some options; it asks for nothing unless `demand` is given."""
-    lifetime = "detached" if detached else None
-    return ActorTemplate(b"a", CODE, "A", {}, amounts(**demand), restarts, lifetime=lifetime)
+    return ActorTemplate(
+        b"a",
+        CODE,
+        "A",
+        {},
+        amounts(**demand),
+        restarts,
+        lifetime="detached" if detached else None,
+        in_order=not concurrent,
+        concurrent=concurrent,
+        max_pending_calls=pending,
+    )
 
 
 def within(template: T, group: str, bundle: int = -1) -> T:
@@ -134,13 +147,14 @@ class Simulation:
 
     def note_begun(self, call: int, worker: SimWorker) -> None:
         for other in self.workers.values():
-            assert other is worker or other.running is None or other.call != call, f"{call} runs twice at once"
+            assert other is worker or call not in other.calls, f"{call} runs twice at once"
+        assert call not in self.ended or worker.id not in self.scheduler.workers, f"{call} begins after its end"
         begun = self.begun.setdefault(call, [])
         begun.append(worker.id)
         assert len(begun) <= 1 + self.over[call], f"{call} began again while it was neither lost nor to be retried"
         task = self.graph.tasks.get(call)
         if task is not None and task.actor is not None and len(begun) == 1:
-            order = self.arrived.setdefault((task.actor.id, task.caller), [])
+            order = self.arrived.setdefault((task.actor.id, task.line), [])
             assert not order or order[-1] < call, f"{call} overtook {order[-1]}"
             order.append(call)
 
@@ -215,12 +229,23 @@ class Simulation:
         return id
 
     def call(self, actor: int, *deps: int, refs: Sequence[int] = (), template: MethodTemplate = METHOD) -> int:
+        if self.limited(actor):
+            assert self.graph.actors.reserved(actor, 0)
         id = self._new(template.counted)
         self.note_called(id, template)
         self.submitted.add(id)
         self.graph.actors.called(id, actor, template, Call((PICKLED, b"", tuple(refs)), (), deps), None)
         self.after()
         return id
+
+    def limited(self, actor: int) -> bool:
+        """Whether each caller may have only so many unfinished calls at this actor."""
+        return actor in self.actors and self.actors[actor].template.max_pending_calls > 0
+
+    def cancel(self, id: int, force: bool = False, recursive: bool = True) -> None:
+        """ValueError: by force, an actor's call."""
+        cancel(self.graph, id, force, recursive)
+        self.after()
 
     def retain(self, id: int) -> None:
         self.refs[id] += 1
@@ -305,6 +330,9 @@ class Simulation:
                     creation = Task(rest[0].id, rest[0].call, 0, "", 0, 0)
                     creation.worker = rest[0].worker
                     self._send_call("create", what, creation)
+                    self.workers[what.id].concurrent = rest[0].template.concurrent
+                elif op == "cancel":
+                    self._send(what, op, rest[0].id)
                 elif op == "kill":
                     self.workers[what.id].die("it was killed")
                 elif op == "wake":
@@ -420,9 +448,11 @@ class Simulation:
         for id, number in back:
             self.graph.repaid(worker, id, number)
 
-    def _on_submit(self, worker: Worker, id: int, template: Any, deps: tuple[int, ...], refs: tuple[int, ...]) -> None:
+    def _on_submit(
+        self, worker: Worker, id: int, template: Any, deps: tuple[int, ...], refs: tuple[int, ...], parent: int
+    ) -> None:
         self.submitted.add(id)
-        self.graph.submitted(id, template, Call((PICKLED, b"", refs), (), deps), worker)
+        self.graph.submitted(id, template, Call((PICKLED, b"", refs), (), deps), worker, parent)
 
     def _on_submit_call(
         self,
@@ -432,9 +462,10 @@ class Simulation:
         deps: tuple[int, ...],
         refs: tuple[int, ...],
         actor: int,
+        parent: int,
     ) -> None:
         self.submitted.add(id)
-        self.graph.actors.called(id, actor, template, Call((PICKLED, b"", refs), (), deps), worker)
+        self.graph.actors.called(id, actor, template, Call((PICKLED, b"", refs), (), deps), worker, parent)
 
     def _on_submit_actor(self, worker: Worker, id: int, template: Any, deps: Any, refs: Any, name: str | None) -> None:
         call = Call((PICKLED, b"", refs), (), deps)

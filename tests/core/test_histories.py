@@ -146,6 +146,8 @@ class History(RuleBasedStateMachine):
         restarts=retries,
         detached=st.booleans(),
         unread=st.sampled_from([None, None, 2]),
+        concurrent=st.booleans(),
+        pending=st.sampled_from([-1, 2]),
         demand=demands,
         name=names,
     )
@@ -155,11 +157,13 @@ class History(RuleBasedStateMachine):
         refs: list[int],
         restarts: int,
         detached: bool,
+        concurrent: bool,
+        pending: int,
         unread: int | None,
         demand: dict[str, float],
         name: str | None,
     ) -> None:
-        template = actor_class(restarts, detached, **demand)
+        template = actor_class(restarts, detached, concurrent, pending, **demand)
         template.max_unread = unread
         taken = name is not None and self.sim.graph.actors.find(("", name)) is not None
         try:
@@ -206,19 +210,37 @@ class History(RuleBasedStateMachine):
     @rule(group=index, where=index, nothing=st.booleans(), deps=few, restarts=retries)
     def create_in_a_group(self, group: int, where: int, nothing: bool, deps: list[int], restarts: int) -> None:
         id, bundle, demand = self.place(group, where)
-        template: ActorTemplate = within(actor_class(restarts, False, **({} if nothing else demand)), id, bundle)
+        template: ActorTemplate = within(
+            actor_class(restarts, False, False, -1, **({} if nothing else demand)), id, bundle
+        )
         self.sim.create(template, *self.objects(deps))
 
     @precondition(lambda self: self.handles())
     @rule(actor=index, deps=few, refs=few, returns=number, retries=retries)
     def call(self, actor: int, deps: list[int], refs: list[int], returns: int, retries: int) -> None:
         template = method(returns, retries)
-        self.sim.call(pick(self.handles(), actor), *self.objects(deps), refs=self.refs(refs), template=template)
+        to = pick(self.handles(), actor)
+        known = self.sim.actors.get(to)
+        if known is None or not self.sim.limited(to) or known.pending.get(0, 0) < known.template.max_pending_calls:
+            self.sim.call(to, *self.objects(deps), refs=self.refs(refs), template=template)
+        elif known.death is None:
+            assert not self.sim.graph.actors.reserved(to, 0)
+
+    @precondition(lambda self: self.sim.refs)
+    @rule(which=index, force=st.booleans(), recursive=st.booleans())
+    def cancel(self, which: int, force: bool, recursive: bool) -> None:
+        (id,) = self.refs([which])
+        try:
+            self.sim.cancel(id, force, recursive)
+        except ValueError:
+            assert force
 
     @precondition(lambda self: self.handles())
     @rule(actor=index, retries=retries, limit=limits)
     def call_a_generator(self, actor: int, retries: int, limit: int) -> None:
-        self.sim.call(pick(self.handles(), actor), template=method(1, retries, limit))
+        to = pick(self.handles(), actor)
+        if not self.sim.limited(to):
+            self.sim.call(to, template=method(1, retries, limit))
 
     @precondition(lambda self: self.sim.refs)
     @rule(which=index)
@@ -304,10 +326,15 @@ class History(RuleBasedStateMachine):
     def fail(self, worker: int, retry: bool, seconds: float) -> None:
         pick(self.calling(), worker).fail(retry, seconds)
 
-    @precondition(lambda self: any(worker.is_actor for worker in self.calling()))
+    @precondition(lambda self: any(worker.is_actor and not worker.aside for worker in self.calling()))
     @rule(worker=index)
     def exit(self, worker: int) -> None:
-        pick([worker for worker in self.calling() if worker.is_actor], worker).exit()
+        pick([worker for worker in self.calling() if worker.is_actor and not worker.aside], worker).exit()
+
+    @precondition(lambda self: any(worker.aside for worker in self.running()))
+    @rule(worker=index, call=index)
+    def another_call_of_an_actor_goes_on(self, worker: int, call: int) -> None:
+        pick([worker for worker in self.running() if worker.aside], worker).turn(call)
 
     @precondition(lambda self: self.sim.living())
     @rule(worker=index)
@@ -332,12 +359,24 @@ class History(RuleBasedStateMachine):
             at.call_actor(to, method(retries=retries), *self.objects(deps, at), refs=self.refs(refs, at))
 
     @precondition(lambda self: self.calling())
-    @rule(worker=index, deps=few, refs=few, restarts=retries, demand=demands, name=names)
+    @rule(worker=index, deps=few, refs=few, restarts=retries, several=st.booleans(), demand=demands, name=names)
     def create_in_a_call(
-        self, worker: int, deps: list[int], refs: list[int], restarts: int, demand: dict[str, float], name: str | None
+        self,
+        worker: int,
+        deps: list[int],
+        refs: list[int],
+        restarts: int,
+        several: bool,
+        demand: dict[str, float],
+        name: str | None,
     ) -> None:
         at = pick(self.calling(), worker)
-        at.create(actor_class(restarts, False, **demand), *self.objects(deps, at), refs=self.refs(refs, at), name=name)
+        at.create(
+            actor_class(restarts, False, several, -1, **demand),
+            *self.objects(deps, at),
+            refs=self.refs(refs, at),
+            name=name,
+        )
 
     @precondition(lambda self: self.calling())
     @rule(worker=index, refs=few, stored=st.booleans())
@@ -431,5 +470,6 @@ class History(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # on a machine that does much else
 def test_every_call_ends_once_and_nothing_is_lost_or_left_whatever_happens() -> None:
     run_state_machine_as_test(History, settings=settings(max_examples=3 * settings().max_examples))
