@@ -31,6 +31,7 @@ MESSAGES: list[Message] = [
     (m.STOP,),
     (m.FREE, ("segment", 0, 10)),
     (m.TAKEN, 7, -1),
+    (m.ENV, "{}"),
     (m.HELLO, 12345),
     (m.DONE, (1 << 40) + 1, ((0, None, ()),), 1e-6),
     (m.FAILED, 7, (8, b"error", ()), True, 0.5),
