@@ -127,6 +127,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "cloudpickle":  # 15 ms to import
+        import importlib
+
+        return importlib.import_module("minray.cloudpickle")
     from minray.left_out import why
 
     raise AttributeError(why(name))

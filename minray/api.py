@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from typing_extensions import ParamSpec, Unpack
 
 from minray import options as _options
 from minray.actor_class import ActorClass, ActorHandle, check_namespace, find_actor
-from minray.generators import ObjectRefGenerator
+from minray.generators import DynamicObjectRefGenerator, ObjectRefGenerator
 from minray.refs import ObjectRef, id_of
 from minray.remote_function import RemoteFunction
 from minray.session import asked_about, ensure
@@ -50,12 +50,26 @@ class _DecoratorTo(Protocol[T]):
     def __call__(self, target: Callable[P, R]) -> RemoteFunction[P, R, T]: ...
 
 
+class _StreamDecorator(Protocol):
+    def __call__(self, target: Callable[P, Iterable[T]]) -> RemoteFunction[P, Iterable[T], ObjectRefGenerator[T]]: ...
+
+
+class _DynamicDecorator(Protocol):
+    def __call__(
+        self, target: Callable[P, Iterable[T]]
+    ) -> RemoteFunction[P, Iterable[T], ObjectRef[DynamicObjectRefGenerator[T]]]: ...
+
+
 @overload
 def remote(target: _Class[P, T], /) -> ActorClass[T, Callable[P, T]]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: type[T], /) -> ActorClass[T, type[T]]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def remote(*, num_returns: Literal["streaming"], **options: Unpack[_options.CommonTaskOptions]) -> _StreamDecorator: ...
+@overload
+def remote(*, num_returns: Literal["dynamic"], **options: Unpack[_options.CommonTaskOptions]) -> _DynamicDecorator: ...
 @overload
 def remote(  # type: ignore[overload-overlap]
     *, num_returns: Literal[1] | None = None, **options: Unpack[_options.CommonOptions]

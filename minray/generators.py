@@ -29,7 +29,8 @@ class ObjectRefGenerator(Generic[T_co]):
     `_generator_backpressure_num_objects` items if that was given. Dropping an `ObjectRefGenerator` frees the items that
     were not taken; the generator runs to its end all the same.
 
-    It belongs to the process that made the call and cannot be pickled. Not for several threads at a time.
+    It belongs to the process that made the call and cannot be pickled. Not for several threads at a time. (To type
+    checkers a call gives this only where the function says ``num_returns="streaming"``.)
     """
 
     def __init__(self, generator_ref: ObjectRef[None], session: Session) -> None:

@@ -11,6 +11,7 @@ gets its turn. So a generator that falls asleep after an item does not keep it b
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from time import perf_counter, sleep
@@ -57,7 +58,7 @@ class Producers:
         self._lock = threading.Lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
         self._waiting: list[Waiting | _Awaited] = []
-        self._late: list[Producer] = []  # with items that nobody has sent yet
+        self._late: deque[Producer] = deque()  # with items that nobody has sent yet
         self._nudge: threading.Lock | None = None  # held while the sweeper sleeps
         self._closed = False
 
@@ -138,7 +139,9 @@ class Producers:
             one.finish()
 
     def count(self, producer: Producer, number: int) -> None:
+        """So many more of its items are there, unread."""
         with self._lock:
+            producer.stop()
             producer.count(number)
 
     def taken(self, task: int, number: int) -> None:
@@ -148,6 +151,7 @@ class Producers:
             if producer is None:
                 return
             if number < 0:
+                producer.stop()
                 producer.count(-producer.unread)
                 producer.quotas = []
             else:
@@ -201,10 +205,9 @@ class Producers:
         while not self._closed:
             nudge.acquire()
             sleep(BATCH_SECONDS)
-            late, self._late = self._late, []
             try:
-                for producer in late:
-                    producer.flush()
+                while self._late:
+                    self._late.popleft().flush()
             except SystemExit:
                 return  # the owner is gone
 
@@ -271,19 +274,19 @@ class Producer:
         value = self._client.codec.value(item, self._what)
         if self.quotas:
             self._producers.count(self, 1)
-        values = self._values
-        values.append(value)
+        with self._lock:
+            self._values.append(value)
+            number = len(self._values)
         # References in it must reach the owner before the generator goes on, and perhaps lets go of its own.
-        if value[2] or perf_counter() - self._left > BATCH_SECONDS or len(values) >= BATCH_ITEMS:
+        if value[2] or perf_counter() - self._left > BATCH_SECONDS or number >= BATCH_ITEMS:
             self.flush()
-        elif len(values) == 1:
+        elif number == 1:
             self._producers.late(self)
         if value[0] == STORED:
             self._client.reader.pump()  # the owner may have freed earlier ones: their bytes can be used again
 
     def count(self, number: int) -> None:
         """So many more items are unread. Under the lock of the producers, as `cannot_begin` and `stop`."""
-        self.stop()
         self.unread += number
         for quota in self.quotas:
             quota.unread += number

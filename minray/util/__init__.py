@@ -4,7 +4,8 @@ A name is imported when it is first asked for, so that `import minray` pays for 
 
 `actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `joblib`: joblib's
 backend "ray". `dask`: Dask's graphs as tasks. `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI`
-and its like. `check_serialize`: `inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`.
+and its like. `check_serialize`: `inspect_serializability`. `serialization`:
+`register_serializer`. `named`: `list_named_actors`, `get_node_ip_address`.
 `state`: what tasks, actors, objects, workers there are. `placement_group`: reserving resources together.
 `scheduling_strategies`: where tasks run. `sharing`, for these: values that many calls share.
 """
@@ -28,15 +29,18 @@ if TYPE_CHECKING:
     from minray.util.check_serialize import inspect_serializability
     from minray.util.helpers import as_completed, map_unordered
     from minray.util.named import get_node_ip_address, list_named_actors
+    from minray.util.serialization import deregister_serializer, register_serializer
 
 #: name -> the module that has it
 _WHERE = {
     "ActorPool": "minray.util.actor_pool",
     "as_completed": "minray.util.helpers",
+    "deregister_serializer": "minray.util.serialization",
     "get_node_ip_address": "minray.util.named",
     "inspect_serializability": "minray.util.check_serialize",
     "list_named_actors": "minray.util.named",
     "map_unordered": "minray.util.helpers",
+    "register_serializer": "minray.util.serialization",
 }
 #: Modules that can be used as attributes, without an import of their own.
 _MODULES = (
@@ -49,12 +53,14 @@ _MODULES = (
     "multiprocessing",
     "queue",
     "scheduling_strategies",
+    "serialization",
     "state",
 )
 
 __all__ = [
     "ActorPool",
     "as_completed",
+    "deregister_serializer",
     "get_current_placement_group",
     "get_node_ip_address",
     "get_placement_group",
@@ -64,6 +70,7 @@ __all__ = [
     "placement_group",
     "placement_group_table",
     "remove_placement_group",
+    "register_serializer",
 ]
 
 

@@ -22,6 +22,9 @@ Reducers = dict[type, Callable[[Any, list[int]], Any]]
 #: In-band reducers for the frontend's own types (`ObjectRef`, actor handles), which register themselves here.
 reducers: Reducers = {}
 
+#: How instances of the user's own types are pickled, in this process: what `minray.util.register_serializer` was told.
+custom: dict[type, Callable[[Any], Any]] = {}
+
 #: Objects that pickle by value alone: no reducer can be needed, and no reference be inside.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
@@ -38,6 +41,8 @@ def dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
     table = copyreg.dispatch_table.copy()
     for cls, reducer in reducers.items():
         table[cls] = partial(_reduce, reducer, refs)
+    if custom:
+        table.update(custom)
     pickler.dispatch_table = table
     try:
         pickler.dump(obj)
@@ -87,6 +92,9 @@ def _cloud_pickler() -> Any:
                 reducer = reducers.get(type(obj))
                 if reducer is not None:
                     return reducer(obj, self._refs)
+                own = custom.get(type(obj))
+                if own is not None:
+                    return own(obj)
                 if type(obj) is CodeType:
                     return _code_in_file, (self.dispatch_table[CodeType](obj)[1], obj.co_filename)
                 if self.in_process:

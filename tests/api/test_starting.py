@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import minray as ray
-from minray import registry, runtime, session, starting
+from minray import interrupts, registry, runtime, session, starting
 
 
 class Starts(list[dict[str, Any]]):
@@ -18,6 +18,12 @@ class Starts(list[dict[str, Any]]):
     def __init__(self) -> None:
         super().__init__()
         self.runs: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _the_tests_are_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A factory that is defined here would have all tests count as functions that must not be interrupted half-way."""
+    monkeypatch.setattr(interrupts, "_guarded", set(interrupts._guarded))
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_many_values_that_are_just_not_large_travel_in_one_message(ray: Any) -> 
     assert ray.get(total.remote(refs)) == 300 * 60_000
 
 
+@pytest.mark.filterwarnings("ignore:The remote function .* is very large:UserWarning")
 def test_a_function_that_closes_over_much(ray: Any) -> None:
     much = bytes(20_000_000)
 
