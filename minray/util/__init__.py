@@ -2,11 +2,14 @@
 
 A name is imported when it is first asked for, so that `import minray` pays for none of them.
 
-`actor_pool`: `ActorPool`. `queue`: `Queue`. `multiprocessing`: the standard library's `Pool`. `joblib`: joblib's
-backend "ray". `dask`: Dask's graphs as tasks. `helpers`: `as_completed`, `map_unordered`. `annotations`: `PublicAPI`
-and its like. `check_serialize`: `inspect_serializability`. `named`: `list_named_actors`, `get_node_ip_address`.
-`state`: what tasks, actors, objects, workers there are. `placement_group`: reserving resources together.
-`scheduling_strategies`: where tasks run. `sharing`, for these: values that many calls share.
+- `actor_pool`: `ActorPool`. `helpers`: `as_completed`, `map_unordered`.
+- `queue`: `Queue`.
+- `multiprocessing`: the standard library's `Pool`. `joblib`: joblib's backend "ray". `dask`: Dask's graphs as tasks.
+- `collective`: actors that exchange arrays.
+- `placement_group`: reserving resources together. `scheduling_strategies`: where tasks run.
+- `state`: what tasks, actors, objects, workers there are. `named`: `list_named_actors`, `get_node_ip_address`.
+- `annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`.
+- `sharing`, for these: values that many calls share.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ _MODULES = (
     "actor_pool",
     "annotations",
     "check_serialize",
+    "collective",
     "dask",
     "helpers",
     "joblib",

@@ -292,7 +292,7 @@ def test_a_compiled_graph_is_checked(dag: Any, add: Any, Counter: Any) -> None:
     refused: list[Any] = [
         (NotImplementedError, "actor method nodes", lambda given: add.bind(given)),
         (ValueError, "already created", lambda given: Counter.bind().increment.bind(given)),
-        (ValueError, "input", lambda given: counter.increment.bind()),
+        (ValueError, "Input", lambda given: counter.increment.bind()),
         (
             ValueError,
             "All tasks must either use InputNode",
