@@ -9,6 +9,7 @@ A name is imported when it is first asked for, so that `import minray` pays for 
 - `placement_group`: reserving resources together. `scheduling_strategies`: where tasks run.
 - `state`: what tasks, actors, objects, workers there are. `named`: `list_named_actors`, `get_node_ip_address`.
 - `annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`.
+- `debug`: `log_once`. `accelerators`: their names.
 - `sharing`, for these: values that many calls share.
 """
 
@@ -29,25 +30,32 @@ from minray.util.placement_group import (
 if TYPE_CHECKING:
     from minray.util.actor_pool import ActorPool
     from minray.util.check_serialize import inspect_serializability
+    from minray.util.debug import disable_log_once_globally, enable_periodic_logging, log_once
     from minray.util.helpers import as_completed, map_unordered
-    from minray.util.named import get_node_ip_address, list_named_actors
+    from minray.util.named import get_node_instance_id, get_node_ip_address, list_named_actors
 
 #: name -> the module that has it
 _WHERE = {
     "ActorPool": "minray.util.actor_pool",
     "as_completed": "minray.util.helpers",
+    "disable_log_once_globally": "minray.util.debug",
+    "enable_periodic_logging": "minray.util.debug",
+    "get_node_instance_id": "minray.util.named",
     "get_node_ip_address": "minray.util.named",
     "inspect_serializability": "minray.util.check_serialize",
     "list_named_actors": "minray.util.named",
+    "log_once": "minray.util.debug",
     "map_unordered": "minray.util.helpers",
 }
 #: Modules that can be used as attributes, without an import of their own.
 _MODULES = (
+    "accelerators",
     "actor_pool",
     "annotations",
     "check_serialize",
     "collective",
     "dask",
+    "debug",
     "helpers",
     "joblib",
     "multiprocessing",
@@ -59,11 +67,15 @@ _MODULES = (
 __all__ = [
     "ActorPool",
     "as_completed",
+    "disable_log_once_globally",
+    "enable_periodic_logging",
     "get_current_placement_group",
+    "get_node_instance_id",
     "get_node_ip_address",
     "get_placement_group",
     "inspect_serializability",
     "list_named_actors",
+    "log_once",
     "map_unordered",
     "placement_group",
     "placement_group_table",
@@ -77,7 +89,9 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         found = importlib.import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from minray.left_out import UTIL, why
+
+        raise AttributeError(why(name, __name__, UTIL))
     globals()[name] = found  # the next look-up does not come here
     return found
 
