@@ -104,13 +104,17 @@ def show(*state: Any) -> None:
         if _inbox is None:
             _inbox = queue.SimpleQueue()
             threading.Thread(target=_draw, args=(_inbox,), name="minray-bars", daemon=True).start()
-    _inbox.put(state)
+        _inbox.put(state)
 
 
 def _draw(inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-    """The drawing thread's whole life. As all bars are its own, tqdm itself finds a line for each."""
+    """The drawing thread's life, until all bars are closed. As they are all its own, tqdm finds a line for each."""
     from tqdm.auto import tqdm as bar_class
 
+    class Bar(bar_class):  # type: ignore[misc]  # tqdm has no types
+        monitor_interval = 0  # no thread that looks after bars that are seldom drawn: each is drawn when it changes
+
+    global _inbox
     bars: dict[str, Any] = {}
     while True:
         id, pid, desc, count, total, unit, closed = inbox.get()
@@ -118,12 +122,16 @@ def _draw(inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
             desc = f"(pid={pid}) {desc}"
         bar = bars.get(id)
         if bar is None:
-            bar = bars[id] = bar_class(total=total, unit=unit, desc=desc, dynamic_ncols=True, unit_scale=True)
+            bar = bars[id] = Bar(total=total, unit=unit, desc=desc, dynamic_ncols=True, unit_scale=True)
         bar.total = total
         bar.n = count
         bar.set_description(desc)  # draws
         if closed:
             bars.pop(id).close()
+            with _lock:
+                if not bars and inbox.empty():
+                    _inbox = None
+                    return
 
 
 def safe_print(*args: Any, **kwargs: Any) -> None:

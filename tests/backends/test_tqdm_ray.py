@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import minray
 from minray.experimental import tqdm_ray
+
+
+both = pytest.mark.parametrize("backend", ["threads", "loky"])
 
 
 class Screen:
@@ -32,13 +33,6 @@ def screen(capsys: pytest.CaptureFixture[str]) -> Screen:
     return Screen(capsys)
 
 
-@pytest.fixture(params=["threads", "loky"])
-def session(request: pytest.FixtureRequest) -> Iterator[str]:
-    minray.init(backend=request.param, num_cpus=2)
-    yield request.param
-    minray.shutdown()
-
-
 def test_a_driver_needs_no_run_to_draw(screen: Screen) -> None:
     bar = tqdm_ray.tqdm(total=4, desc="alone", flush_interval_s=0)
     bar.update(3)
@@ -46,8 +40,9 @@ def test_a_driver_needs_no_run_to_draw(screen: Screen) -> None:
     screen.wait_for("alone:  75%")
 
 
-def test_the_bar_of_a_task_is_drawn_in_the_driver(session: str, screen: Screen) -> None:
-    @minray.remote
+@both
+def test_the_bar_of_a_task_is_drawn_in_the_driver(ray: Any, backend: str, screen: Screen) -> None:
+    @ray.remote
     def count() -> Any:
         import os
 
@@ -57,11 +52,12 @@ def test_the_bar_of_a_task_is_drawn_in_the_driver(session: str, screen: Screen) 
             pass
         return os.getpid()
 
-    pid = minray.get(count.remote())
-    screen.wait_for("counting: 100%" if session == "threads" else f"(pid={pid}) counting: 100%")
+    pid = ray.get(count.remote())
+    screen.wait_for("counting: 100%" if backend == "threads" else f"(pid={pid}) counting: 100%")
 
 
-def test_the_driver_is_told_no_more_often_than_asked_for(session: str, screen: Screen) -> None:
+@both
+def test_the_driver_is_told_no_more_often_than_asked_for(ray: Any, backend: str, screen: Screen) -> None:
     bar = tqdm_ray.tqdm(total=1000, desc="seldom", flush_interval_s=1000)
     for _ in range(1000):
         bar.update()
