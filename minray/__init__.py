@@ -33,7 +33,8 @@ arguments, values and functions on their way.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 
-`util`: libraries on top, each imported when it is first used; they know only what is public.
+`dag`: graphs of calls, which `.bind` writes down. `util`: libraries on top. Each is imported when it is first used, and
+knows only what is public.
 
 `core`: the task graph, a pure state machine; start with `core.graph`. `wire`: messages, framing, serialisation.
 
@@ -41,7 +42,7 @@ Arrows point down: the public API knows `session` alone, `runtime` knows `core`,
 knows a backend by name. docs/architecture.md follows one call through these files.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray import actor, exceptions, experimental, internal, util
 from minray.actor_class import method
@@ -76,6 +77,9 @@ from minray.runtime_context import get_runtime_context
 from minray.starting import init, is_initialized, shutdown
 from minray.timeline import timeline
 
+if TYPE_CHECKING:
+    from minray import dag
+
 __version__ = "0.1.0"
 
 ObjectID = ObjectRef
@@ -104,6 +108,7 @@ __all__ = [
     "actor",
     "available_resources",
     "cluster_resources",
+    "dag",
     "exceptions",
     "experimental",
     "get",
@@ -127,10 +132,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "cloudpickle":  # 15 ms to import
+    if name in ("cloudpickle", "dag"):  # imported when they are first used: 15 ms
         import importlib
 
-        return importlib.import_module("minray.cloudpickle")
+        return importlib.import_module(f"minray.{name}")
     from minray.left_out import why
 
     raise AttributeError(why(name))

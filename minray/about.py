@@ -41,6 +41,7 @@ class About:
             "kv_put": self._keep,
             "kv_del": self._forget,
             "kv_list": lambda _, space, prefix: self._keys(space, prefix),
+            "bar": _show_bar,
         }
 
     def node(self, number: int) -> str:
@@ -98,3 +99,9 @@ class About:
 def amounts(demand: Demand) -> dict[str, float]:
     """A demand in the numbers that users know."""
     return {name: amount / RESOURCE_UNIT for name, amount in demand}
+
+
+def _show_bar(_worker: Worker | None, *state: Any) -> None:
+    from minray.experimental.tqdm_ray import show  # imported in the driver by the first bar of a task
+
+    show(*state)

@@ -29,6 +29,7 @@ from minray.wire.pickling import reducers
 
 if TYPE_CHECKING:
     from minray.core.template import ActorTemplate, MethodTemplate
+    from minray.dag.nodes import ClassNode
 
 T = TypeVar("T", default=Any)
 P = ParamSpec("P", default=...)
@@ -291,6 +292,12 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
         _options.check_actor(merged, later=options)
         return ActorClass(self._class, merged)
 
+    def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
+        """Write the making of an actor down as a node of a graph: see `minray.dag`."""
+        from minray.dag.nodes import ClassNode
+
+        return ClassNode(self, args, kwargs, self._options)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = self.__name__
         raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
@@ -442,6 +449,20 @@ class ActorMethod(Remote[P, Out]):
         merged = {**self._options, **chosen}
         number_of_returns(merged.get("num_returns"), merged.get("kind") == "generator", self._name)
         return ActorMethod(self._actor_id, self._template, self._session, self._name, self._counted, merged)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Write a call down as a node of a graph (several, one for each result): see `minray.dag`.
+
+        Raises TypeError if the arguments do not fit the method.
+        """
+        from minray.dag.nodes import bind_method
+
+        self._signature.check(args, kwargs)
+        if self._counted:
+            self._session.retain(self._actor_id)
+        handle = ActorHandle(self._actor_id, self._template, self._session, self._counted)
+        options = {name: value for name, value in self._options.items() if name in _options.METHOD_OPTIONS}
+        return bind_method(handle, self._name, self, args, kwargs, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(

@@ -32,8 +32,19 @@ def pack(cause: BaseException) -> bytes:
             make(*args)
         except Exception:  # the user's __init__ may raise anything
             parts = type(cause), args, [*_native_attributes(cause), *cause.__dict__.items()]
-    packed: bytes = cloudpickle.dumps((cause, None) if parts is None else (None, parts))
+    packed: bytes = cloudpickle.dumps((_Whole(reduced), None) if parts is None else (None, parts))
     return packed
+
+
+class _Whole:
+    """Pickled, an exception as its own type says. Libraries (tblib, which Dask uses) tell pickle something else for all
+    exceptions of a process, by which those that are hard to rebuild are lost."""
+
+    def __init__(self, reduced: tuple[Any, ...]) -> None:
+        self._reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._reduced
 
 
 def unpack(packed: bytes) -> BaseException:

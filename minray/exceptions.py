@@ -384,6 +384,10 @@ class RaySystemError(RayError):
         return f"System error: {self.client_exc}{trace}"
 
 
+class RayChannelError(RaySystemError):
+    """A compiled graph was run after its `teardown`."""
+
+
 class RuntimeEnvSetupError(RayError):
     """The `runtime_env` that a task or actor asks for could not be made."""
 

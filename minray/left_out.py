@@ -18,7 +18,22 @@ LEFT_OUT = {
 }
 
 
-def why(name: str) -> str:
-    """The text of the AttributeError for a name that is not in `minray`."""
-    plain = f"module 'minray' has no attribute {name!r}"
-    return f"{plain}: {LEFT_OUT[name]}." if name in LEFT_OUT else plain
+#: name in `ray.util` -> why it is not in `minray.util`
+UTIL = {
+    **dict.fromkeys(("client", "connect", "disconnect"), "connect with minray.init(address=...)"),
+    **dict.fromkeys(
+        ("debugpy", "pdb", "ray_debugpy", "rpdb"),
+        'on minray.init(backend="threads") Python\'s own breakpoint() works inside tasks and actors',
+    ),
+    **dict.fromkeys(("horovod", "lightgbm", "sgd", "xgboost"), "Ray has moved it out of its core"),
+    **dict.fromkeys(("actor_group", "iter_metrics", "serialization_addons", "timer"), "Ray deprecates it as private"),
+    "spark": "it starts a cluster on Spark; minray has none",
+    "tpu": "there is no support for TPUs",
+    "tracing": "Ray exports traces by OpenTelemetry; minray.timeline() has one for Chrome's viewer",
+}
+
+
+def why(name: str, module: str = "minray", table: dict[str, str] = LEFT_OUT) -> str:
+    """The text of the AttributeError for a name that is not in `module`."""
+    plain = f"module {module!r} has no attribute {name!r}"
+    return f"{plain}: {table[name]}." if name in table else plain

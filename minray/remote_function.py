@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minray.core.template import TaskTemplate
+    from minray.dag.nodes import FunctionNode
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
@@ -116,6 +117,12 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         _options.check_task(options, in_options=True)
         keeps_group_size(self._options, options)
         return RemoteFunction(self._function, {**self._options, **options})
+
+    def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
+        """Write a call down as a node of a graph, to be run later: see `minray.dag`."""
+        from minray.dag.nodes import FunctionNode
+
+        return FunctionNode(self, args, kwargs, self._options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = f"{self.__module__}.{self.__name__}"

@@ -1,1 +1,1 @@
-"""What Ray calls experimental. `internal_kv`: keys and values that a run shares."""
+"""What Ray calls experimental. `internal_kv`: keys and values that a run shares. `tqdm_ray`: progress bars of tasks."""

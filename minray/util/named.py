@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -29,3 +30,8 @@ def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
         except OSError:  # no network
             return "127.0.0.1"
     return found
+
+
+def get_node_instance_id() -> str:
+    """What the cloud calls this machine, if RAY_CLOUD_INSTANCE_ID says so; else an empty string."""
+    return os.environ.get("RAY_CLOUD_INSTANCE_ID", "")

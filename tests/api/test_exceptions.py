@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import copyreg
 import inspect
 import pickle
 import sys
@@ -305,3 +306,8 @@ def test_the_hierarchy_is_rays() -> None:
     assert issubclass(exceptions.OwnerDiedError, exceptions.ObjectLostError)
     assert issubclass(exceptions.ReferenceCountingAssertionError, AssertionError)
     assert exceptions.ActorDiedError.__mro__[1:3] == (exceptions.RayActorError, RayError)
+
+
+def test_what_libraries_tell_pickle_about_exceptions_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(copyreg.dispatch_table, Strict, lambda error: (Exception, ("something else",)))
+    assert isinstance(arrived(Strict(1, 2)), Strict)

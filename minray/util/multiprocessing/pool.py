@@ -1,7 +1,7 @@
 """`Pool`: the interface of `multiprocessing.Pool`, with an actor for each process.
 
-`map` cuts its arguments into chunks, four for each actor, and gives them out in turn. A chunk is one call: its function
-is stored once for all chunks, its arguments travel as one list.
+`map` deals its arguments out to the actors, like cards, if they are small; else it cuts them into chunks, four for each
+actor. A chunk is one call: its function is stored once for all, its arguments travel as one sequence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 from weakref import WeakSet
 
@@ -24,12 +24,17 @@ from minray.util.multiprocessing.results import (
     PoolTaskError,
     UnorderedIMapIterator,
 )
+from minray.util.sharing import size_of
 
 __all__ = ["AsyncResult", "IMapIterator", "OrderedIMapIterator", "Pool", "PoolTaskError", "UnorderedIMapIterator"]
 
 logger = logging.getLogger(__name__)
 
 _Callback = Callable[[Any], Any]
+
+#: Up to so many bytes the arguments of a `map` are one call for each actor: to wake a process up four times takes as
+#: long as to call a quick function 10,000 times. Larger ones are pickled while the first of them are worked on.
+_DEALT_OUT = 1_000_000
 
 
 class Pool:
@@ -119,7 +124,7 @@ class Pool:
         error_callback: _Callback | None = None,
     ) -> AsyncResult:
         """Begin a `map`. `callback` gets all results, or else `error_callback` the first `PoolTaskError`."""
-        return AsyncResult(self._run_chunks(func, iterable, chunksize, "one"), callback, error_callback)
+        return self._run_all(func, iterable, chunksize, "one", callback, error_callback)
 
     def starmap(
         self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
@@ -137,7 +142,7 @@ class Pool:
         chunksize: int | None = None,
     ) -> AsyncResult:
         """Begin a `starmap`. The order of the parameters is Ray's; the standard library has `chunksize` first."""
-        return AsyncResult(self._run_chunks(func, iterable, chunksize, "star"), callback, error_callback)
+        return self._run_all(func, iterable, chunksize, "star", callback, error_callback)
 
     def imap(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1
@@ -194,7 +199,7 @@ class Pool:
 
     # --- chunks --------------------------------------------------------------------------------------------------
 
-    def run(self, place: int, func: Any, chunk: list[Any], how: str = "one") -> ObjectRef[Chunk]:
+    def run(self, place: int, func: Any, chunk: Sequence[Any], how: str = "one") -> ObjectRef[Chunk]:
         """Have the actor at `place` call `func` (or what a ref of it stands for) for each item of `chunk`."""
         with self._submitting:
             actor = self._actors[place]
@@ -206,15 +211,29 @@ class Pool:
                 self._calls[place] = 0
         return ref
 
-    def _run_chunks(
-        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None, how: str
-    ) -> list[ObjectRef[Chunk]]:
+    def _run_all(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        how: str,
+        callback: _Callback | None,
+        error_callback: _Callback | None,
+    ) -> AsyncResult:
         self._check_running()
         items = iterable if isinstance(iterable, (list, tuple, range)) else list(iterable)
-        size = self._chunksize(items, chunksize)
-        shared = minray.put(func) if len(items) > size else func
-        chunks = (list(items[start : start + size]) for start in range(0, len(items), size))
-        return [self.run(place, shared, chunk, how) for place, chunk in zip(itertools.cycle(range(self.size)), chunks)]
+        total, size = len(items), self._chunksize(items, chunksize)
+        dealt = (
+            chunksize is None and self._max_calls is None and total * size_of(items[0] if items else 0) <= _DEALT_OUT
+        )
+        if dealt:
+            chunks = [items[first :: self.size] for first in range(min(self.size, total))]
+        else:
+            chunks = [items[start : start + size] for start in range(0, total, size)]
+        shared = minray.put(func) if len(chunks) > 1 else func
+        places = itertools.cycle(range(self.size))
+        refs = [self.run(place, shared, chunk, how) for place, chunk in zip(places, chunks)]
+        return AsyncResult(refs, callback, error_callback, dealt=dealt)
 
     def _iterate(self, kind: Any, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None) -> Any:
         self._check_running()
@@ -246,7 +265,7 @@ class _PoolActor:
     def ping(self) -> None:
         """Return: the actor has started."""
 
-    def run(self, func: Callable[..., Any], chunk: list[Any], how: str) -> Chunk:
+    def run(self, func: Callable[..., Any], chunk: Sequence[Any], how: str) -> Chunk:
         """Call `func` for each item: ``func(item)`` for "one", ``func(*item)`` for "star", both tuples for "call"."""
         if how == "one":
             calls: Iterator[Any] = map(func, chunk)

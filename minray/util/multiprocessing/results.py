@@ -54,6 +54,18 @@ def outcome(ref: ObjectRef[Chunk]) -> Chunk:
         return [error], True
 
 
+def _put_together(dealt: list[list[Any]]) -> list[Any]:
+    """The results in order, of arguments that were dealt out; or errors alone, if a whole chunk is one."""
+    total = sum(map(len, dealt))
+    items: list[Any] = [None] * total
+    try:
+        for first, results in enumerate(dealt):
+            items[first :: len(dealt)] = results
+    except ValueError:  # an actor has died: one error stands for all of its results
+        return [results[0] for results in dealt if failed(results[0])]
+    return items
+
+
 class AsyncResult:
     """The result of `apply_async`, `map_async` and `starmap_async`, now or later."""
 
@@ -63,9 +75,12 @@ class AsyncResult:
         callback: Callable[[Any], Any] | None = None,
         error_callback: Callable[[Any], Any] | None = None,
         single_result: bool = False,
+        dealt: bool = False,
     ) -> None:
+        """`dealt`: of n chunks, the first has the results of arguments 0, n, 2n ..., and so on."""
         self._refs = refs
         self._single = single_result
+        self._dealt = dealt
         self._fetching = threading.Lock()
         self._fetched: tuple[list[Any], BaseException | None] | None = None
         self._thread: threading.Thread | None = None
@@ -120,9 +135,10 @@ class AsyncResult:
                     chunks = minray.get(self._refs)
                 except minray.exceptions.RayError:
                     chunks = [outcome(ref) for ref in self._refs]
-                items = list(itertools.chain.from_iterable(results for results, _ in chunks))
-                errors = (item for results, any_failed in chunks if any_failed for item in results if failed(item))
-                self._fetched = items, next(errors, None)
+                lists = [results for results, _ in chunks]
+                items = _put_together(lists) if self._dealt else list(itertools.chain.from_iterable(lists))
+                error = next(filter(failed, items), None) if any(any_failed for _, any_failed in chunks) else None
+                self._fetched = items, error
                 self._refs = []
             return self._fetched
 
