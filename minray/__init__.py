@@ -25,8 +25,8 @@ at once (`concurrency`, `looping`).
 `serving`: what the owner does with the messages of workers. `about`, `listing`: what it tells of the run and of what is
 in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are shown. `left_out`: what is not here.
 
-`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
-arguments, values and functions on their way.
+`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `reentry`: calls from a
+`__del__` in the middle of all this. `calling`, `code`: arguments, values and functions on their way.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 

@@ -19,9 +19,22 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from minray.interrupts import interruptible
+from minray.reentry import ReentrantLock, never_waiting, owner_of
 from minray.wire.messages import Message
 
-__all__ = ["Engine", "Handle", "Link", "NodeInfo", "PoolConfig", "Store", "WorkerPool", "interruptible"]
+__all__ = [
+    "Engine",
+    "Handle",
+    "Link",
+    "NodeInfo",
+    "PoolConfig",
+    "ReentrantLock",
+    "Store",
+    "WorkerPool",
+    "interruptible",
+    "never_waiting",
+    "owner_of",
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,8 @@ class Store(Protocol):
     def write(self, parts: Sequence[Any], total: int) -> Any:
         """Copy `parts` (buffers, `total` bytes) into the store; return the location, a tuple of plain values.
 
-        Any thread of any of the pool's processes. Blocks for the copy only. MemoryError or OSError: no room.
+        Any thread of any of the pool's processes, also one that the garbage collector has led here out of `write` or
+        `free` (`minray.reentry`). Blocks for the copy only. MemoryError or OSError: no room.
         """
         ...
 
