@@ -48,6 +48,7 @@ class PoolConfig:
     resources: Mapping[str, float] = field(default_factory=dict)  #: custom resources
     isolate: bool = True  #: copy at every boundary
     log_to_driver: bool = True
+    preload: Sequence[str] = ()  #: modules that every worker in a process of its own imports first
     address: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  #: init keywords of the backend's own
 

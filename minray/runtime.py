@@ -47,6 +47,8 @@ from minray.wire.messages import Message
 
 #: While a backlog grows, a submitter reads replies once every so many calls, so that workers are refilled meanwhile.
 PUMP_EVERY = 32
+#: Modules that change what others mean: where the driver has them, workers get them first of all.
+PRELOAD_IF_LOADED = ("minray.as_ray.installed",)
 #: How many calls that have ended the state API and `timeline` can tell of; MINRAY_TASK_HISTORY chooses another number.
 #: Remembering one takes 0.14 us of the 10 us that a call costs the driver, and 300 bytes.
 TASK_HISTORY = 10_000
@@ -84,6 +86,7 @@ def start(
         resources=resources or {},
         isolate=options.pop("isolate", True),
         log_to_driver=options.pop("log_to_driver", True),
+        preload=[name for name in PRELOAD_IF_LOADED if name in sys.modules],
         address=options.pop("address", None),
         options=options,
     )
