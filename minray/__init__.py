@@ -28,8 +28,10 @@ in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are sh
 `strategies`, `labels`: where a call may run. `runtime_env`, `environments`, `packing`: what its worker finds around it.
 `places`, `machine`: what the owner tells of nodes and placement groups; what this machine has to offer.
 
-`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `calling`, `code`:
-arguments, values and functions on their way.
+`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `reentry`: calls from a
+`__del__` in the middle of all this. `calling`, `code`: arguments, values and functions on their way.
+
+`as_ray`: how ``import ray`` gives minray, for programs that nobody can edit.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.
 
@@ -59,6 +61,7 @@ from minray.api import (
     remote,
     wait,
 )
+from minray.as_ray import install_as_ray
 from minray.generators import DynamicObjectRefGenerator, ObjectRefGenerator
 from minray.ids import (
     ActorClassID,
@@ -116,6 +119,7 @@ __all__ = [
     "get_gpu_ids",
     "get_runtime_context",
     "init",
+    "install_as_ray",
     "internal",
     "is_initialized",
     "cancel",

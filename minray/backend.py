@@ -19,9 +19,22 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from minray.interrupts import interruptible
+from minray.reentry import ReentrantLock, never_waiting, owner_of
 from minray.wire.messages import Message
 
-__all__ = ["Engine", "Handle", "Link", "NodeInfo", "PoolConfig", "Store", "WorkerPool", "interruptible"]
+__all__ = [
+    "Engine",
+    "Handle",
+    "Link",
+    "NodeInfo",
+    "PoolConfig",
+    "ReentrantLock",
+    "Store",
+    "WorkerPool",
+    "interruptible",
+    "never_waiting",
+    "owner_of",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class PoolConfig:
     resources: Mapping[str, float] = field(default_factory=dict)  #: custom resources
     isolate: bool = True  #: copy at every boundary
     log_to_driver: bool = True
+    preload: Sequence[str] = ()  #: modules that every worker in a process of its own imports first
     address: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  #: init keywords of the backend's own
 
@@ -55,7 +69,8 @@ class Store(Protocol):
     def write(self, parts: Sequence[Any], total: int) -> Any:
         """Copy `parts` (buffers, `total` bytes) into the store; return the location, a tuple of plain values.
 
-        Any thread of any of the pool's processes. Blocks for the copy only. MemoryError or OSError: no room.
+        Any thread of any of the pool's processes, also one that the garbage collector has led here out of `write` or
+        `free` (`minray.reentry`). Blocks for the copy only. MemoryError or OSError: no room.
         """
         ...
 

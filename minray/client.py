@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
+from threading import get_ident
 from typing import Any, NoReturn, cast
 
 from minray.backend import Link, Store
@@ -21,6 +23,7 @@ from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.current_call import current_call
 from minray.exceptions import GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
+from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -42,54 +45,49 @@ class Counts:
     """References held in this process, and those to give back to the owner.
 
     For each id: how many are held here, and how many the owner has counted for this worker. When nothing is held any
-    more all of these go back at once. `drop` may be called by the garbage collector anywhere: it only notes.
+    more all of these go back at once. Everything but `settle` only notes, and takes no lock: the garbage collector may
+    call it anywhere.
     """
 
     def __init__(self) -> None:
         self._held: dict[int, list[int]] = {}
-        self._dropped: deque[int] = deque()
-        self._lock = threading.Lock()
+        #: What happened, in order: ``(id, 1)`` received, ``(id, 0)`` retained, ``id`` dropped.
+        self._noted: deque[tuple[int, int] | int] = deque()
 
     def receive(self, id: int) -> None:
         """The owner has counted one for us, and it is held until dropped."""
-        with self._lock:
-            entry = self._held.get(id)
-            if entry is None:
-                self._held[id] = [1, 1]
-            else:
-                entry[0] += 1
-                entry[1] += 1
+        self._noted.append((id, 1))
 
     def retain(self, id: int) -> None:
         """One more is held here."""
-        with self._lock:
-            entry = self._held.get(id)
-            if entry is None:
-                self._held[id] = [1, 0]
-            else:
-                entry[0] += 1
+        self._noted.append((id, 0))
 
     def drop(self, id: int) -> None:
-        self._dropped.append(id)
+        """One less is."""
+        self._noted.append(id)
 
     def settle(self) -> tuple[tuple[int, int], ...]:
-        """What goes back to the owner by now."""
-        if not self._dropped:
-            return ()
-        back = []
-        with self._lock:
-            held = self._held
-            while True:
-                try:
-                    id = self._dropped.popleft()
-                except IndexError:
-                    break
-                entry = held[id]
+        """What goes back to the owner by now. One thread at a time."""
+        noted = self._noted
+        held = self._held
+        back: list[tuple[int, int]] = []
+        while noted:
+            note = noted.popleft()
+            if isinstance(note, tuple):
+                id, counted = note
+                entry = held.get(id)
+                if entry is None:
+                    held[id] = [1, counted]
+                else:
+                    entry[0] += 1
+                    entry[1] += counted
+            else:
+                entry = held[note]
                 entry[0] -= 1
                 if not entry[0]:
-                    del held[id]
+                    del held[note]
                     if entry[1]:
-                        back.append((id, entry[1]))
+                        back.append((note, entry[1]))
         return tuple(back)
 
 
@@ -159,13 +157,13 @@ class Client:
         self._link = link
         self.in_process = in_process
         self._outbox: deque[Message] = deque()
-        self._sending = threading.Lock()
-        self._ids_lock = threading.Lock()
-        self._next_id = worker << ID_BITS
-        self._next_request = 0
+        self._sending = ReentrantLock()
+        self._is_sending = owner_of(self._sending)  # the calling thread, that is
+        self._ids = count(worker << ID_BITS)
+        self._numbers = count(1)  # of requests
         self._requests: dict[int, Waiting | _Notice] = {}
-        self._pending = 0  # notices that have not come
-        self._hearing: Waiting | None = None  # the wait of a thread that reads while notices are pending
+        self._pending: set[int] = set()  # notices that have not come
+        self._hearing: dict[int, Waiting] = {}  # 0: the wait of a thread that reads while notices are pending
         #: Ends the actor from within its method; None while this worker has no actor.
         self.leave: Callable[[], NoReturn] | None = None
         #: Whether somebody has cancelled the call that asks; the worker knows.
@@ -192,18 +190,23 @@ class Client:
 
     def flush(self) -> None:
         """Send what was posted, and the references given back. Any thread."""
-        with self._sending:
-            outbox = [self._outbox.popleft() for _ in range(len(self._outbox))]
-            # Counted after the outbox was taken: a result must reach the owner before the references in it are given
-            # back.
-            back = self.counts.settle()
-            if back:
-                outbox.append((m.RELEASE, back))
-            if outbox:
-                try:
-                    self._link.send(outbox)
-                except (EOFError, OSError):
-                    raise SystemExit from None
+        if self._is_sending():
+            return  # further out this thread is at it, and goes on until all is sent
+        while True:
+            with self._sending:
+                # Counted before the outbox is taken, and sent after it: what was posted before a reference was dropped,
+                # a result or a call with it, must reach the owner before the reference is given back.
+                back = self.counts.settle()
+                outbox = [self._outbox.popleft() for _ in range(len(self._outbox))]
+                if back:
+                    outbox.append((m.RELEASE, back))
+                if outbox:
+                    try:
+                        self._link.send(outbox)
+                    except (EOFError, OSError):
+                        raise SystemExit from None
+            if not self._outbox:
+                return
 
     def _send(self, message: Message) -> None:
         self._outbox.append(message)
@@ -228,11 +231,11 @@ class Client:
 
     def _request(self, op: int, *rest: Any, timeout: float | None = None) -> tuple[Message, bool]:
         """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has."""
+        if self._inside():
+            raise would_wait()
         waiting = Waiting()
-        waiting.thread = threading.get_ident()
-        with self._ids_lock:
-            self._next_request += 1
-            number = self._next_request
+        waiting.thread = get_ident()
+        number = next(self._numbers)
         self._requests[number] = waiting
         self._send((op, number, *rest))
         try:
@@ -272,6 +275,10 @@ class Client:
                 return True
         return False
 
+    def _inside(self) -> bool:
+        """Whether the calling thread is sending or reading already, further out."""
+        return self._is_sending() or not self.reader.may_wait(get_ident())
+
     # -- references -----------------------------------------------------------------------------------------------
 
     def hold(self, id: int, value: Value) -> list[int]:
@@ -292,12 +299,10 @@ class Client:
     def pin(self, id: int) -> None:
         self._send((m.PIN, id))
 
-    def _new_ids(self, count: int) -> int:
-        """Ids for `count` objects, counted once each for us here and by the owner when it hears of them."""
-        with self._ids_lock:
-            first = self._next_id
-            self._next_id = first + (count or 1)
-        for id in range(first, first + count):
+    def _new_ids(self, number: int) -> int:
+        """Ids for `number` objects, counted once each for us here and by the owner when it hears of them."""
+        first = take(self._ids, number)
+        for id in range(first, first + number):
             self.counts.receive(id)
         return first
 
@@ -319,7 +324,10 @@ class Client:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
         first = self._new_ids(1)
-        self._request(m.SUBMIT_ACTOR, first, template.key, *call)
+        if template.registered_name is None and self._inside():
+            self._send((m.SUBMIT_ACTOR, 0, first, template.key, *call))  # nothing but its name can be refused
+        else:
+            self._request(m.SUBMIT_ACTOR, first, template.key, *call)
         self._let_go(call[1], call[2])
         return first
 
@@ -421,27 +429,28 @@ class Client:
 
     def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
         """Ask, and call back with the answer on the thread that reads it."""
-        with self._ids_lock:
-            self._next_request += 1
-            number = self._next_request
-            self._pending += 1
-            hearing = None
-            if not self.always_read and self._hearing is None:
-                hearing = self._hearing = Waiting()
+        number = next(self._numbers)
         self._requests[number] = _Notice(partial(self._noticed, callback))
+        self._pending.add(number)
         self._send((op, number, *rest))
-        if hearing is not None:  # the reader of this process may be busy running a call
-            threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
+        self._hear()
+
+    def _hear(self) -> None:
+        """Have some thread read: that of this process may be busy running a call."""
+        if not self.always_read:
+            hearing = Waiting()
+            if self._hearing.setdefault(0, hearing) is hearing:
+                threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
 
     def _noticed(self, callback: Callable[[Message], None], reply: Message) -> None:
         """An answer has come that no thread waits for. The thread that reads."""
-        with self._ids_lock:
-            self._pending -= 1
-            hearing = None
-            if not self._pending:
-                hearing, self._hearing = self._hearing, None
-        if hearing is not None:
-            hearing.finish()
+        self._pending.discard(reply[1])
+        if not self._pending:
+            hearing = self._hearing.pop(0, None)
+            if hearing is not None:
+                hearing.finish()
+                if self._pending:  # since a moment ago, and it has found somebody who reads
+                    self._hear()
         callback(reply)
 
     def code(self, target: Any, name: str) -> Code:

@@ -6,6 +6,9 @@
 
 The thread that waits reads for itself, because a thread that reads for another costs a switch each time: 8,000 calls
 one after another where the waiting reader does 13,000.
+
+A thread that is in here and wants to wait once more, from a `__del__` say, is told so (RuntimeError): nobody but itself
+could end that wait (see `minray.reentry`).
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic, sleep
 
 from minray.interrupts import interruptible
+from minray.reentry import NEVER, would_wait
 
 #: How long the service thread leaves the channel alone after somebody else has read it.
 BACK_OFF = 0.002
@@ -68,6 +73,7 @@ class Reader:
         self._receive = receive
         self._wake = wake
         self._lead = threading.Lock()
+        self._inside: set[int] = set()  # the threads that lead or follow
         self._followers: deque[Waiting] = deque()
         self._stints = 0  # how often the lead has been laid down by somebody who waited
         self._serving = False  # the service thread leads
@@ -77,9 +83,18 @@ class Reader:
         self._closed = False
 
     def wait(self, waiting: Waiting, timeout: float | None = None) -> bool:
-        """Block until `waiting` is done; False if `timeout` seconds were not enough, or after `close`."""
+        """Block until `waiting` is done; False if `timeout` seconds were not enough, or after `close`.
+
+        RuntimeError: the calling thread is in here already.
+        """
+        me = get_ident()
+        if me in self._inside or me in NEVER:
+            if timeout == 0:
+                return waiting.done
+            raise would_wait()
         deadline = None if timeout is None else monotonic() + timeout
         lead = self._lead
+        self._inside.add(me)
         try:
             while not waiting.done:
                 if waiting.broken:
@@ -105,6 +120,11 @@ class Reader:
             if waiting.promoted:  # and done, or out of time, before it could lead: the lead is for the next one
                 waiting.promoted = False
                 self._hand_over()
+            self._inside.discard(me)
+
+    def may_wait(self, thread: int) -> bool:
+        """Whether `wait` may be called by this thread."""
+        return thread not in self._inside and thread not in NEVER
 
     def _follow(self, waiting: Waiting, deadline: float | None) -> bool:
         """Sleep until done, promoted or out of time (False)."""
@@ -140,46 +160,54 @@ class Reader:
 
     def pump(self) -> None:
         """Read what is there, if nobody else does, and go on: for a thread that has much to submit."""
-        if self._lead.acquire(False):
-            try:
-                self._receive(0)
-            finally:
-                self._stints += 1
-                self._lead.release()
-                self._hand_over()
-        elif self._serving:
-            self._wanted = True
-            self._wake()
+        me = get_ident()
+        if not self.may_wait(me):
+            return
+        self._inside.add(me)
+        try:
+            if self._lead.acquire(False):
+                try:
+                    self._receive(0)
+                finally:
+                    self._stints += 1
+                    self._lead.release()
+                    self._hand_over()
+            elif self._serving:
+                self._wanted = True
+                self._wake()
+        finally:
+            self._inside.discard(me)
 
     def drain(self) -> None:
         """Read what is there. If another thread reads, it does so once more before it turns to something else."""
+        me = get_ident()
+        reads = me in self._inside  # it has just laid the lead down
         self._undrained = True
-        if self._lead.acquire(False):
-            try:
-                self._undrained = False
-                self._receive(0)
-            finally:
-                self._lead.release()
-                self._hand_over()
+        self._inside.add(me)
+        try:
+            if self._lead.acquire(False):
+                try:
+                    self._undrained = False
+                    self._receive(0)
+                finally:
+                    self._lead.release()
+                    self._hand_over()
+        finally:
+            if not reads:
+                self._inside.discard(me)
 
     def serve(self) -> None:
         """Read while nobody waits. The service thread's whole life."""
+        me = get_ident()
         while not self._closed:
             seen = self._stints
-            if self._lead.acquire(False):
-                self._serving = True
-                before = sys.getswitchinterval()
-                sys.setswitchinterval(min(before, TURN_SECONDS))
-                try:
-                    while not (self._wanted or self._closed):
-                        self._receive(None)
-                finally:
-                    if sys.getswitchinterval() < before:
-                        sys.setswitchinterval(before)
-                    self._serving = self._wanted = False
-                    self._lead.release()
-                    self._hand_over()
-                seen = -1
+            self._inside.add(me)
+            try:
+                if self._lead.acquire(False):
+                    seen = -1
+                    self._serve_until_wanted()
+            finally:
+                self._inside.discard(me)
             sleep(BACK_OFF)
             while self._stints != seen and not self._closed:
                 seen = self._stints
@@ -191,10 +219,29 @@ class Reader:
                 if self._lead.locked():
                     parked.acquire()
 
+    def _serve_until_wanted(self) -> None:
+        """Lead until somebody else wants to."""
+        self._serving = True
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(min(before, TURN_SECONDS))
+        try:
+            while not (self._wanted or self._closed):
+                self._receive(None)
+        finally:
+            if sys.getswitchinterval() < before:
+                sys.setswitchinterval(before)
+            self._serving = self._wanted = False
+            self._lead.release()
+            self._hand_over()
+
     @property
     def serving(self) -> bool:
         """Whether the service thread leads, and so sleeps until something comes or wakes it."""
         return self._serving
+
+    def lock(self) -> Apart:
+        """A lock for what those who read change as well."""
+        return Apart(self._inside)
 
     def close(self) -> None:
         """Let `serve` return, and every `wait`: the leader sees it, and hands over to the next, which sees it too."""
@@ -203,3 +250,25 @@ class Reader:
         if parked is not None:
             parked.release()
         self._wake()
+
+
+class Apart:
+    """A lock whose owner does not read meanwhile: what comes would be dealt with by whoever wants this very lock."""
+
+    def __init__(self, inside: set[int]) -> None:
+        self._inside = inside
+        self._lock = threading.Lock()
+        self._reads = False  # its owner reads anyway, and has come here with what it has read
+
+    def __enter__(self) -> None:
+        me = get_ident()
+        reads = me in self._inside
+        self._inside.add(me)
+        self._lock.acquire()
+        self._reads = reads
+
+    def __exit__(self, *error: object) -> None:
+        reads = self._reads
+        self._lock.release()
+        if not reads:
+            self._inside.discard(get_ident())

@@ -5,7 +5,8 @@
       reader: pool.receive ┘      (decide)          -> outbox                 └─> (act, outside the lock, in order)
 
 Under `_lock` things are decided and never done: no I/O, no user code. What is to be done goes to `_outbox` in the
-order of the decisions, and one thread at a time carries it out (`_deliver`).
+order of the decisions, and one thread at a time carries it out (`_deliver`). The garbage collector may run user code
+there all the same: what that asks for is noted (`_note`), and happens when the graph is whole again (`_settle`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
+from threading import get_ident
 from time import perf_counter, sleep
 from typing import Any, NoReturn
 
@@ -38,12 +41,15 @@ from minray.listing import Listing
 from minray.machine import gpu_names
 from minray.places import Places
 from minray.reading import Reader, Waiting
+from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
 #: While a backlog grows, a submitter reads replies once every so many calls, so that workers are refilled meanwhile.
 PUMP_EVERY = 32
+#: Modules that change what others mean: where the driver has them, workers get them first of all.
+PRELOAD_IF_LOADED = ("minray.as_ray.installed",)
 #: How many calls that have ended the state API and `timeline` can tell of; MINRAY_TASK_HISTORY chooses another number.
 #: Remembering one takes 0.14 us of the 10 us that a call costs the driver, and 300 bytes.
 TASK_HISTORY = 10_000
@@ -55,6 +61,8 @@ HEAR_TIMES = 4000
 #: While references are being dropped the service thread looks so often for more, rather than be woken for each: called
 #: from `__del__`, that would cost a system call, and a Ctrl-C that arrives during it would be lost.
 RELEASE_SECONDS = 0.05
+#: How long the end of a run waits for what is on its way (s).
+CLOSE_SECONDS = 5.0
 #: How often, while idle workers beyond the CPUs may be stopped (s).
 SLOW_TICK_SECONDS = 1.0
 
@@ -80,14 +88,17 @@ def start(
         resources=resources or {},
         isolate=options.pop("isolate", True),
         log_to_driver=options.pop("log_to_driver", True),
+        preload=[name for name in PRELOAD_IF_LOADED if name in sys.modules],
         address=options.pop("address", None),
         options=options,
     )
     return Runtime(backend(), config, namespace, labels, runtime_env)
 
 
-#: The first id, the last worker's number and the first id of a stream's item for the next run.
-_used = (1, 0, FIRST_ITEM)
+#: The next ids: each names one thing in the life of a process. And those that the last run has used of its workers and
+#: of its streams' items.
+_ids = count(1)
+_used = (0, FIRST_ITEM)
 
 
 class Runtime:
@@ -108,16 +119,19 @@ class Runtime:
     ) -> None:
         """`labels` are those of the driver's own node; `runtime_env` has been checked."""
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = ReentrantLock()
+        self._is_deciding = owner_of(self._lock)  # the calling thread, that is
         self._graph = TaskGraph(int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY)))
         self._entries = self._graph.objects.entries
+        self._freed = self._graph.objects.freed
         self._outbox: deque[tuple[Any, ...]] = deque()
-        self._delivering = threading.Lock()
-        self._released: deque[int] = deque()
+        self._delivering = ReentrantLock()
+        self._is_delivering = owner_of(self._delivering)
+        #: References that were dropped, and events that could not be told to the graph when they happened; in order.
+        self._noted: deque[int | Callable[[], object]] = deque()
         self._releasing = False  # references were dropped since the service thread last looked
         self._idle = False  # it sleeps until something comes, and has to be told of the next one
-        # An id names one thing in the life of a process.
-        self._next_id, self._graph.scheduler.last_worker, self._graph.streams.next_id = _used
+        self._graph.scheduler.last_worker, self._graph.streams.next_id = _used
         self._backlog = 0
         self._known: dict[int, set[bytes]] = {}  # code that each worker has
         self._codes: dict[bytes, Code] = {}
@@ -279,7 +293,7 @@ class Runtime:
     def _deliver(self) -> None:
         """Do what was decided, in order. One thread at a time: whoever finds another at it leaves it all."""
         outbox = self._outbox
-        while outbox and self._delivering.acquire(False):
+        while outbox and not self._is_delivering() and self._delivering.acquire(False):
             try:
                 pool = self._pool
                 while outbox:
@@ -323,8 +337,8 @@ class Runtime:
                 timeout = RELEASE_SECONDS
             else:
                 self._idle = True
-        if self._released:
-            timeout = 0  # noted while nobody was reading
+        if self._noted:
+            timeout = 0  # while nobody was reading
         elif scheduler.sent_ahead:
             timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
         elif timeout is None and scheduler.surplus():
@@ -348,8 +362,8 @@ class Runtime:
                         break
             if scheduler.sent_ahead or not batches:
                 graph.ticked(now)
-            if self._released:
-                self._settle_released()
+            if self._noted:
+                self._settle()
             self._carry_out()
         self._deliver()
 
@@ -360,19 +374,32 @@ class Runtime:
             if not self.closed:
                 raise
 
-    def _settle_released(self) -> None:
-        """Count what the garbage collector noted. Under the lock."""
+    def _note(self, event: Callable[..., object], *args: Any) -> None:
+        """Have ``event(*args)`` happen soon: the calling thread is inside the lock already, further out."""
+        self._noted.append(partial(event, *args))
+        self._pool.wake()  # in case the outer call has looked for the last time
+
+    def _settle(self) -> None:
+        """Do what was noted. Under the lock, and with the graph whole."""
         self._releasing = True
-        released = self._released
+        noted = self._noted
         graph = self._graph
-        while released:
-            graph.released(released.popleft())
+        while noted:
+            note = noted.popleft()
+            if isinstance(note, int):
+                graph.released(note)
+            else:
+                note()
 
     def _event(self) -> None:
-        """What every event from a caller ends with. Under the lock."""
-        if self._released:
-            self._settle_released()
+        """What every event from a caller ends with, and begins with if it speaks of ids. Under the lock."""
+        if self._noted:
+            self._settle()
         self._carry_out()
+
+    def _inside(self) -> bool:
+        """Whether the calling thread is in the middle of deciding, delivering or reading, where it must not wait."""
+        return self._is_deciding() or self._is_delivering() or not self._reader.may_wait(get_ident())
 
     def _on_lost(self, worker: Worker, message: Message) -> None:
         self._forget_worker(worker.id)
@@ -389,18 +416,26 @@ class Runtime:
         graph = self._graph
         if self._shares and call[2]:
             self._hear_of(call[2])
+        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        if self._is_deciding():
+            self._note(self._submitted, id, template, call)
+            return id
         with self._lock:
-            id = self._next_id
-            self._next_id = id + (template.counted or 1)
+            if self._noted:
+                self._settle()
             graph.submitted(id, template, Call(*call))
             self._let_go(call)
-            if graph.out or self._released:
-                self._event()
+            if graph.out or self._freed:
+                self._carry_out()
         if self._outbox:
             self._deliver()
         else:
             self._pump()
         return id
+
+    def _submitted(self, id: int, template: TaskTemplate, call: EncodedCall) -> None:
+        self._graph.submitted(id, template, Call(*call))
+        self._let_go(call)
 
     def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         if self.closed:
@@ -410,32 +445,48 @@ class Runtime:
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         if self._shares:
             self._hear_of((actor, *call[2]))
+        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        if self._is_deciding():
+            self._note(self._called, id, actor, template, call)
+            return id
         with self._lock:
-            id = self._next_id
-            self._next_id = id + (template.counted or 1)
-            self._graph.actors.called(id, actor, template, Call(*call), None)
-            self._let_go(call)
-            self._event()
+            if self._noted:
+                self._settle()
+            self._called(id, actor, template, call)
+            self._carry_out()
         if self._outbox:
             self._deliver()
         else:
             self._pump()
         return id
 
+    def _called(self, id: int, actor: int, template: MethodTemplate, call: EncodedCall) -> None:
+        self._graph.actors.called(id, actor, template, Call(*call), None)
+        self._let_go(call)
+
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
+        id = next(_ids)
+        if self._is_deciding():
+            if template.registered_name is not None:
+                raise would_wait()  # to know whether the name is taken
+            self._note(self._created, id, template, call)
+            return id
         with self._lock:
-            if self._released:
-                self._settle_released()
-            id = self._next_id
-            self._next_id = id + 1
+            if self._noted:
+                self._settle()
             try:
-                self._graph.actors.created(id, template, Call(*call), None, self._serving.name_key(template))
+                self._created(id, template, call)
             finally:
-                self._let_go(call)
-                self._event()
+                self._carry_out()
         self._deliver()
         return id
+
+    def _created(self, id: int, template: ActorTemplate, call: EncodedCall) -> None:
+        try:
+            self._graph.actors.created(id, template, Call(*call), None, self._serving.name_key(template))
+        finally:
+            self._let_go(call)
 
     def _pump(self) -> None:
         """A backlog grows: now and then the submitter reads, so that the workers do not wait for it to end."""
@@ -445,9 +496,13 @@ class Runtime:
             self._reader.pump()
 
     def _put_arguments(self, value: Value) -> int:
+        id = next(_ids)
+        if self._is_deciding():
+            self._note(self._graph.stored, id, value)
+            return id
         with self._lock:
-            id = self._next_id
-            self._next_id = id + 1
+            if self._noted:
+                self._settle()
             self._graph.stored(id, value)
         return id
 
@@ -457,9 +512,14 @@ class Runtime:
             self._graph.released(call[2][0])
 
     def kill(self, actor: int, no_restart: bool) -> None:
+        if self._is_deciding():
+            self._note(self._graph.actors.killed, actor, no_restart)
+            return
         with self._lock:
+            if self._noted:
+                self._settle()
             self._graph.actors.killed(actor, no_restart)
-            self._event()
+            self._carry_out()
         self._deliver()
 
     def is_cancelled(self) -> bool:
@@ -469,10 +529,13 @@ class Runtime:
         raise TypeError(NO_ACTOR)
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[int, ActorTemplate]:
+        deciding = self._is_deciding()
         with self._lock:
-            self._event()
+            if not deciding:
+                self._event()
             actor = self._graph.actors.find((namespace or self._namespace, name))
-        self._deliver()
+        if not deciding:
+            self._deliver()
         if actor is None:
             raise ValueError(no_actor(name))
         return actor.id, actor.template
@@ -481,12 +544,17 @@ class Runtime:
 
     def put(self, value: Any) -> int:
         encoded = self._codec.value(value, "the put value")
+        graph = self._graph
+        id = next(_ids)
+        if self._is_deciding():
+            self._note(self._graph.stored, id, encoded)
+            return id
         with self._lock:
-            id = self._next_id
-            self._next_id = id + 1
-            self._graph.stored(id, encoded)
-            if self._released:
-                self._event()
+            if self._noted:
+                self._settle()
+            graph.stored(id, encoded)
+            if graph.out or self._freed:
+                self._carry_out()
         if self._outbox:
             self._deliver()
         return id
@@ -497,7 +565,7 @@ class Runtime:
             self._hear_of(ids)
         for id in ids:
             entry = entries.get(id)
-            if entry is not None and entry.value is None:
+            if entry is None or entry.value is None:
                 self._await(ids, timeout)
                 break
         results = []
@@ -514,6 +582,8 @@ class Runtime:
 
     def _hear_of(self, ids: Sequence[int]) -> None:
         """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""
+        if self._inside():
+            return
         for id in ids:
             for _ in range(HEAR_TIMES):
                 if id in self._entries or id >> ID_BITS not in self._graph.scheduler.workers:
@@ -523,10 +593,16 @@ class Runtime:
                     sleep(HEAR_SECONDS)
 
     def _await(self, ids: Sequence[int], timeout: float | None) -> None:
+        if self._is_deciding() or self._is_delivering():
+            if timeout == 0:
+                raise _timed_out(timeout)
+            raise would_wait()
         waiting = Waiting()
         with self._lock:
+            if self._noted:
+                self._settle()
             watch = self._graph.watched(ids, len(ids), waiting, eager=True)
-            self._event()
+            self._carry_out()
         self._deliver()
         done = watch.done
         try:
@@ -537,18 +613,22 @@ class Runtime:
                     self._graph.unwatched(ids, watch)
         if not done:
             self._check_open()
-            raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+            raise _timed_out(timeout)
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         if self._shares:
             self._hear_of(ids)
+        if self._inside():
+            return self._look(ids, num_returns, timeout)
         with self._lock:
+            if self._noted:
+                self._settle()
             ready = self._graph.ready(ids)
             if len(ready) >= num_returns:
                 return set(ready)
             waiting = Waiting()
             watch = self._graph.watched(ids, num_returns, waiting)
-            self._event()
+            self._carry_out()
         self._deliver()
         try:
             if timeout == 0:
@@ -564,14 +644,26 @@ class Runtime:
             self._check_open()
         return set(ready)
 
+    def _look(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
+        """`wait` where nobody must wait. What was noted and has not happened yet is not ready."""
+        entries = self._entries
+        ready = {id for id in ids if (entry := entries.get(id)) is not None and entry.value is not None}
+        if len(ready) < num_returns and timeout != 0:
+            raise would_wait()
+        return ready
+
     def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        if self._is_deciding():
+            raise would_wait()
         streams = self._graph.streams
         while True:
             with self._lock:
+                if self._noted:
+                    self._settle()
                 found = streams.take(stream)
                 expected = streams.peek(stream) if found == [] else 0
-                if self._graph.out or self._released:
-                    self._event()
+                if self._graph.out or self._freed:
+                    self._carry_out()
             if self._outbox:
                 self._deliver()
             if not expected:
@@ -580,7 +672,11 @@ class Runtime:
                 return ()
 
     def peek(self, stream: int) -> int:
+        if self._is_deciding():
+            raise would_wait()
         with self._lock:
+            if self._noted:
+                self._settle()
             return self._graph.streams.peek(stream)
 
     def _check_open(self) -> None:
@@ -595,20 +691,32 @@ class Runtime:
         self.when_ready(id, partial(callback, partial(self.get, [id], None)))
 
     def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        if self._is_deciding():
+            self._note(self._watched, id, callback)
+            return
         with self._lock:
-            # Asked now: from here on whoever reads may finish it, and calls back.
-            ready = self._graph.watched([id], 1, callback).done
-            self._event()
+            if self._noted:
+                self._settle()
+            self._watched(id, callback)
+            self._carry_out()
         self._deliver()
-        if ready:
-            callback()
+
+    def _watched(self, id: int, callback: Callable[[], None]) -> None:
+        # Whoever reads may finish it from here on, and calls back: so it is asked for once.
+        if self._graph.watched([id], 1, callback).done:
+            self._callbacks.append(callback)
 
     def retain(self, id: int) -> None:
+        if self._is_deciding():
+            self._note(self._graph.objects.retain, id)
+            return
         with self._lock:
+            if self._noted and id not in self._entries:
+                self._event()
             self._graph.objects.retain(id)
 
     def release(self, id: int) -> None:
-        self._released.append(id)
+        self._noted.append(id)
         if self._idle:
             self._idle = False
             self._pool.wake()
@@ -620,6 +728,8 @@ class Runtime:
         return make_code(target, name, self.pin, self._pool.in_process)
 
     def ask(self, topic: str, *args: Any) -> Any:
+        if self._is_deciding():
+            raise would_wait()
         with self._lock:
             self._event()
             found = self._serving.questions[topic](None, *args)
@@ -639,13 +749,16 @@ class Runtime:
             return
         self._exiting = exiting
         self.closed = True
-        _used = (self._next_id, self._graph.scheduler.last_worker, self._graph.streams.next_id)
+        _used = (self._graph.scheduler.last_worker, self._graph.streams.next_id)
         self._reader.close()
+        # Nothing is delivered any more, and nothing is being delivered: it takes microseconds, and this thread may be
+        # the one that does it, under a signal handler.
+        self._delivering.acquire(timeout=CLOSE_SECONDS)
         self._pool.close()
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
-        self._service.join(timeout=0.1 if self._interrupted() else 5)
+        self._service.join(timeout=0.1 if self._interrupted() else CLOSE_SECONDS)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""
@@ -653,3 +766,7 @@ class Runtime:
         while frame is not None and frame.f_globals is not globals():
             frame = frame.f_back
         return frame is not None
+
+
+def _timed_out(timeout: float | None) -> GetTimeoutError:
+    return GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")

@@ -55,7 +55,7 @@ class Producers:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.shared: Quota | None = None  # the actor's
-        self._lock = threading.Lock()
+        self._lock = client.reader.lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
         self._waiting: list[Waiting | _Awaited] = []
         self._late: deque[Producer] = deque()  # with items that nobody has sent yet

@@ -23,7 +23,11 @@ LOOK_SECONDS = 0.00005 if (os.cpu_count() or 1) > 1 else 0.0
 
 
 class DriverEnd:
-    """The driver's end. What the socket cannot take now is kept; `flush` goes on when it can."""
+    """The driver's end. What the socket cannot take now is kept; `flush` goes on when it can.
+
+    Nobody waits for another thread, or for an outer call of the same one: who finds somebody at it leaves the rest to
+    the next `flush`.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -33,39 +37,46 @@ class DriverEnd:
         self._lock = threading.Lock()
 
     def send(self, messages: list[Message]) -> bool:
-        """Send in order; False if some of it is kept."""
+        """Send in order; False if some of it is kept. One thread at a time, beside `flush`."""
+        kept = self._kept
         data = frame(messages)
-        with self._lock:
-            if not self._kept:
-                try:
-                    sent = self.sock.send(data)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:  # the worker is gone; its end is noticed where the channel is read
-                    return True
-                if sent == len(data):
-                    return True
-                data = data[sent:]
-            self._kept.append(data)
-            return False
+        if not kept and self._lock.acquire(False):
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # the worker is gone; its end is noticed where the channel is read
+                return True
+            finally:
+                self._lock.release()
+            if sent == len(data):
+                return True
+            data = data[sent:]
+        kept.append(data)
+        return False
 
     def flush(self) -> bool:
-        """Write what was kept; False if some of it still is."""
-        with self._lock:
-            while self._kept:
-                data = self._kept[0]
+        """Write what was kept; False if some of it may still be."""
+        if not self._lock.acquire(False):
+            return False
+        kept = self._kept
+        try:
+            while kept:
+                data = kept[0]
                 try:
                     sent = self.sock.send(data)
                 except BlockingIOError:
                     return False
-                except OSError:
-                    self._kept.clear()
+                except OSError:  # the worker is gone; its end is noticed where the channel is read
+                    kept.clear()
                     return True
                 if sent == len(data):
-                    self._kept.popleft()
+                    kept.popleft()
                 else:
-                    self._kept[0] = data[sent:]
+                    kept[0] = data[sent:]
             return True
+        finally:
+            self._lock.release()
 
     @property
     def behind(self) -> bool:

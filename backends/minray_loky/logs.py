@@ -16,6 +16,8 @@ import threading
 from collections import deque
 from typing import IO, TextIO
 
+from minray.backend import ReentrantLock, never_waiting
+
 _MARK = "\x1eminray:"
 _CHUNK = 65536
 #: Chunks that a pipe can hold and then some.
@@ -47,7 +49,7 @@ class LogReader:
     def __init__(self, show: bool) -> None:
         self._show = show
         self._selector = selectors.DefaultSelector()
-        self._lock = threading.Lock()
+        self._lock = ReentrantLock()  # the garbage collector may start a worker while it is held
         self._sources: dict[int, list[_Source]] = {}
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
@@ -91,6 +93,10 @@ class LogReader:
             self._flush(source)
 
     def _run(self) -> None:
+        with never_waiting():  # whoever reads what workers send waits for what this thread has locked
+            self._serve()
+
+    def _serve(self) -> None:
         while not self._closing:
             for key, _ in self._selector.select():
                 if key.data is None:

@@ -118,7 +118,7 @@ class LokyPool:
         undo.callback(self._logs.close)
         self._setup = Setup(
             directories=self._directories,
-            preload=[*_PRELOAD, *(name for name in _PRELOAD_IF_LOADED if name in sys.modules)],
+            preload=[*config.preload, *_PRELOAD, *(name for name in _PRELOAD_IF_LOADED if name in sys.modules)],
             sys_path=[path if path else os.path.abspath(path) for path in sys.path],
             isolate=config.isolate,
         )

@@ -6,7 +6,8 @@
 
 Only its writer allocates in an arena, so that nothing is shared but bytes. Bytes that were used before are already
 mapped and touched, and written at the speed of memcpy; fresh pages cost ten times that, which is why freed ones are
-kept for a while.
+kept for a while. A thread that the garbage collector leads here while it is allocating (see `minray.reentry`) leaves
+the arenas alone, and makes one for itself.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import errno
 import mmap
 import os
 import sys
-import threading
 import weakref
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, cast
+
+from minray.backend import ReentrantLock, owner_of
 
 #: (path, offset, sizes of the parts in it, the first part if it is small)
 Location = tuple[str, int, tuple[int, ...], Any]
@@ -117,8 +120,11 @@ class SharedStore:
         self._tag = tag
         self._pass_on = pass_on
         self._arenas: dict[str, Arena] = {}
-        self._made = 0
-        self._lock = threading.Lock()
+        self._made = count(1)
+        self._lock = ReentrantLock()
+        self._is_allocating = owner_of(self._lock)  # the calling thread, that is
+        #: What came while the thread had the lock already, in order: arenas that were made, locations that are free.
+        self._noted: deque[Arena | Location] = deque()
         self._mappings: OrderedDict[str, mmap.mmap] = OrderedDict()
         self._leases: dict[int, weakref.ref[Any]] = {}  # by id: an array's weakref has no hash
 
@@ -131,8 +137,13 @@ class SharedStore:
         views = [memoryview(part).cast("B") for part in parts]
         sizes = tuple([view.nbytes for view in views])
         needed = sum(map(_aligned, sizes)) or _ALIGN
-        with self._lock:
-            arena, offset = self._allocate(needed)
+        if self._is_allocating():
+            arena, offset = self._make(needed, needed)
+            self._noted.append(arena)
+        else:
+            with self._lock:
+                self._settle()
+                arena, offset = self._allocate(needed)
         place = offset
         for view, size in zip(views, sizes):
             _copy(arena.view[place : place + size], view)
@@ -144,13 +155,18 @@ class SharedStore:
             offset = arena.take(size)
             if offset is not None:
                 return arena, offset
+        new, offset = self._make(size, _ARENA_BYTES)
+        self._arenas[new.path] = new
+        return new, offset
+
+    def _make(self, size: int, least: int) -> tuple[Arena, int]:
+        """A new arena, of `least` bytes or more, and the offset of `size` bytes taken in it."""
         error: OSError | None = None
         for directory in self._directories:
-            self._made += 1
-            path = os.path.join(directory, f"{self._tag}-{self._made}")
+            path = os.path.join(directory, f"{self._tag}-{next(self._made)}")
             new: Arena | None = None
             try:
-                new = Arena(path, max(_ARENA_BYTES, size))
+                new = Arena(path, max(least, size))
                 offset = new.take(size)
                 assert offset is not None
             except OSError as problem:
@@ -160,7 +176,6 @@ class SharedStore:
                     raise
                 error = problem
                 continue
-            self._arenas[path] = new
             return new, offset
         assert error is not None
         raise OSError(error.errno, f"No room for a value of {size} bytes in {', '.join(self._directories)}") from error
@@ -169,16 +184,33 @@ class SharedStore:
         return sum(location[2])
 
     def free(self, location: Location) -> None:
+        path = location[0]
+        if os.path.basename(path).rpartition("-")[0] != self._tag:
+            if self._pass_on is not None:
+                self._pass_on(path, location)
+        elif self._is_allocating():
+            self._noted.append(location)
+        else:
+            with self._lock:
+                self._settle()
+                self._give(location)
+
+    def _give(self, location: Location) -> None:
+        """These bytes are free again. Under the lock."""
         path, offset, sizes, _ = location
-        with self._lock:
-            arena = self._arenas.get(path)
-            if arena is not None:
-                arena.give(offset, sum(map(_aligned, sizes)) or _ALIGN)
-                if not arena.used:
-                    self._retire()
-                return
-        if self._pass_on is not None:
-            self._pass_on(path, location)
+        arena = self._arenas[path]
+        arena.give(offset, sum(map(_aligned, sizes)) or _ALIGN)
+        if not arena.used:
+            self._retire()
+
+    def _settle(self) -> None:
+        """Do what was noted. Under the lock, and with the arenas whole."""
+        while self._noted:
+            note = self._noted.popleft()
+            if isinstance(note, Arena):
+                self._arenas[note.path] = note
+            else:
+                self._give(note)
 
     def _retire(self) -> None:
         """Close unused arenas, the largest first, until those that are kept are few enough."""
@@ -229,12 +261,13 @@ class SharedStore:
         """Forget everything. Files go with the run's directory."""
         self._leases.clear()
         self._mappings.clear()
-        for arena in self._arenas.values():
+        for arena in [*self._arenas.values(), *(note for note in self._noted if isinstance(note, Arena))]:
             try:
                 arena.close()
             except (OSError, BufferError, ValueError):
                 continue
         self._arenas.clear()
+        self._noted.clear()
 
 
 def discard(location: Location) -> None:

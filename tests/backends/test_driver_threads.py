@@ -181,17 +181,6 @@ def test_futures_are_done_while_the_driver_does_something_else(ray: Any) -> None
     assert [future.result(timeout=20) for future in futures] == [2 * x for x in range(50)]
 
 
-class Owner:
-    """Part of a cycle, so that the garbage collector ends it: anywhere, in the middle of minray's own code too."""
-
-    def __init__(self, done: Callable[[], None]) -> None:
-        self.me = self
-        self.done = done
-
-    def __del__(self) -> None:
-        self.done()
-
-
 def test_refs_and_actors_may_be_dropped_by_the_garbage_collector(ray: Any) -> None:
     @ray.remote
     def small(x: int) -> int:
@@ -218,24 +207,6 @@ def test_refs_and_actors_may_be_dropped_by_the_garbage_collector(ray: Any) -> No
         assert ray.get([small.remote(x) for x in range(300)]) == list(range(300))
     finally:
         gc.set_threshold(*threshold)
-
-
-@pytest.mark.xfail(strict=True, run=False, reason="the thread that has minray's lock waits for it in a user's __del__")
-def test_objects_that_call_minray_when_they_are_collected_do_not_block_it(ray: Any) -> None:
-    @ray.remote
-    def small(x: int) -> int:
-        return x
-
-    threshold = gc.get_threshold()
-    gc.set_threshold(10)
-    kept: list[Any] = []
-    try:
-        for _ in range(500):
-            Owner(lambda: kept.append(small.remote(1)))
-            ray.get([small.remote(x) for x in range(5)])
-    finally:
-        gc.set_threshold(*threshold)
-    assert set(ray.get(kept)) == {1}
 
 
 def test_a_future_that_is_finished_while_it_is_being_made_is_finished_once(ray: Any, monkeypatch: Any) -> None:

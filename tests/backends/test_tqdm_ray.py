@@ -9,7 +9,6 @@ import pytest
 
 from minray.experimental import tqdm_ray
 
-
 both = pytest.mark.parametrize("backend", ["threads", "loky"])
 
 

@@ -58,6 +58,9 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
     """What the owner has counted for a worker is what that has received, what is on its way there, and what on its way
     back."""
     expected: Counter[int] = Counter({id: received for id, (_, received) in worker.counts._held.items()})
+    for note in worker.counts._noted:  # what has not been settled yet
+        if isinstance(note, tuple):
+            expected[note[0]] += note[1]
     for message in [*worker.inbox, *worker.todo]:
         if message[0] in ("run", "call", "create"):
             for id, value in [(0, message[2]), *message[3]]:
