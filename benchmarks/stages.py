@@ -76,7 +76,7 @@ STAGES = [
     Stage(
         DRIVER,
         "count released references",
-        ("minray.runtime:Runtime._settle_released", "minray.runtime:Runtime.release"),
+        ("minray.runtime:Runtime._settle", "minray.runtime:Runtime.release"),
     ),
     Stage(DRIVER, "decode result", ("minray.calling:Codec.decode",)),
     Stage(
@@ -94,9 +94,9 @@ STAGES = [
     Stage(
         WORKER,
         "step, run the function",
-        ("minray.worker:Worker._step", "minray.worker:Worker._run", "minray.worker:Worker._hold"),
+        ("minray.worker:Worker._step", "minray.running:Calls.run", "minray.running:Calls.hold"),
     ),
-    Stage(WORKER, "encode result", ("minray.worker:Worker._results",)),
+    Stage(WORKER, "encode result", ("minray.running:Calls.results",)),
     Stage(WORKER, "flush", ("minray.client:Client.flush",)),
     Stage(WORKER, "frame", ("minray_loky.channel:frame",)),
     Stage(WORKER, "write", ("minray_loky.channel:WorkerEnd.send", "minray_threads:_Link.send")),

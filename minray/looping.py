@@ -124,7 +124,10 @@ class _Loop:
         except (KeyboardInterrupt, SystemExit) as error:  # raised in a task or a callback of the user's own
             self._ended(SystemExit(1) if isinstance(error, KeyboardInterrupt) else error)
         finally:
-            self._cancel_all()
+            try:
+                self._cancel_all()
+            finally:
+                self.loop.close()
 
     def _cancel_all(self) -> None:
         """The actor has ended: let its coroutines leave their blocks, unheard."""
@@ -133,7 +136,6 @@ class _Loop:
             for task in tasks:
                 task.cancel()
             self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self.loop.close()
 
     # -- on the loop ----------------------------------------------------------------------------------------------
 

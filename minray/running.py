@@ -155,7 +155,8 @@ class Calls:
         with self._loading:
             function = self._codes.get(key)
             if function is None:
-                function = self._codes[key] = pickle.loads(self._blobs.pop(key))
+                function = self._codes[key] = pickle.loads(self._blobs[key])  # which may raise, each time
+                del self._blobs[key]
         return function
 
     def method(self, name: str) -> Any:

@@ -102,8 +102,6 @@ class Worker:
         op = message[0]
         if op == m.RUN or op == m.CALL:
             self._run(message)
-        elif op == m.CODE:
-            self._calls.learn(message[1], message[2])
         elif op == m.ENV:
             self._dress(message)
         elif op == m.CREATE:
@@ -118,6 +116,8 @@ class Worker:
         for message in messages:
             if message[0] == m.RECALL:
                 self.recall()
+            elif message[0] == m.CODE:  # at once: in the queue a recall could put it behind the call that needs it
+                self._calls.learn(message[1], message[2])
             elif message[0] == m.FREE:
                 assert self._store is not None
                 self._store.free(message[1])
@@ -142,7 +142,8 @@ class Worker:
                 back.append(message[1])
             else:
                 kept.append(message)
-        self._todo.extend(reversed(kept))
+        # In front of what another thread has appended meanwhile: a call must not overtake its code.
+        self._todo.extendleft(kept)
         self._work.finish()
         back.reverse()
         self.client.post((m.RETURNED, tuple(back)))

@@ -174,14 +174,15 @@ class ThreadPool:
         self._links.clear()
         for link in links:
             link.end()
-        # Idle threads end by themselves; those in user code are asked to, while there is patience.
+        # Idle threads end by themselves, if they are let: an exception may hit them anywhere on their way out. Those
+        # that are still there then are in user code, and are asked to end, now and then.
         step = _CLOSE_SECONDS / 50
         for turn in range(50):
             alive = [thread for link in links for thread in link.threads() if thread.is_alive()]
             if not alive:
                 break
             alive[0].join(step)
-            if turn:
+            if turn % 10 == 4:
                 for thread in alive:
                     _raise_in(thread)
         self.wake()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+from collections import deque
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from minray.client import Client
 from minray.core.template import Code, TaskTemplate
 from minray.wire import messages as m
 from minray.wire.messages import Message
+from minray.worker import Worker
 
 
 class RecordingLink:
@@ -68,3 +71,25 @@ def test_a_template_that_could_not_be_sent_is_tried_again_with_the_next_call() -
         client.submit(template, (), {})
     client.submit(template, (), {})
     assert [message[0] for message in link.sent] == [m.TEMPLATE, m.SUBMIT]
+
+
+def test_a_call_that_comes_in_the_middle_of_a_recall_finds_its_code() -> None:
+    class Interleaved(deque[Message]):
+        """Just after a recall has looked at what came first, another thread reads a call, and the main one runs it."""
+
+        def pop(self, *_: int) -> Message:
+            try:
+                return super().pop()
+            finally:
+                if not self and not link.sent:
+                    worker._take([run])
+                    worker._step()
+
+    link = RecordingLink()
+    worker = Worker(1, link, None)
+    args, where, deps = worker.client.codec.call((), {}, "dict", lambda value: 0)
+    run = (m.RUN, 7, b"key", args, where, deps, (), 1, "dict", False, None)
+    worker._todo = Interleaved()
+    worker._take([(m.CODE, b"key", pickle.dumps(dict), "dict")])
+    worker.recall()
+    assert [message[0] for message in link.sent] == [m.DONE, m.RETURNED]

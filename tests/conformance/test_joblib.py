@@ -74,7 +74,7 @@ class TestParallel:
     def test_parallel_inside_parallel_runs_in_threads(self) -> None:
         def outer(count: int) -> Any:
             active = type(joblib.parallel.get_active_backend()[0]).__name__
-            return active, sum(run(2, (joblib.delayed(abs)(-i) for i in range(count))))
+            return active, sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(count)))
 
         calls = (joblib.delayed(outer)(count) for count in range(4))
         assert run(2, calls) == [("ThreadingBackend", total) for total in (0, 0, 1, 3)]

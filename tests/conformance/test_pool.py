@@ -207,11 +207,12 @@ def test_imap_waits_for_its_turn_and_imap_unordered_for_any(module: Any, pool: A
     assert list(results) == ["later"]
 
 
-def test_imap_takes_arguments_only_as_it_goes_on(pool: Any, square: Any) -> None:
+def test_imap_takes_arguments_only_as_it_goes_on(module: Any, square: Any) -> None:
     taken = itertools.count()
-    results = pool.imap(square, taken)
-    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
-    assert next(taken) < 12
+    with module.Pool(1) as pool:  # with several, any number of others may be done before the first
+        results = pool.imap(square, taken)
+        assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+        assert next(taken) < 8
 
 
 def test_imap_gives_an_error_as_an_item_and_goes_on(pool: Any) -> None:
