@@ -68,8 +68,8 @@ def _backend_of(address: str | None) -> str | None:
 def load(name: str) -> Callable[..., Any]:
     """The callable that makes the pool or engine of the backend `name`.
 
-    Raises ValueError for a name that nobody knows, ImportError for a backend that is known but not installed (saying
-    which extra to install) or that is installed but cannot be imported (with its cause).
+    Raises ValueError for a name that nobody knows, ImportError for a backend that is planned, or that is installed but
+    cannot be imported (with its cause, and the extra that it may need).
     """
     installed = _own_entry_points()
     if name not in installed:
@@ -90,9 +90,10 @@ def load(name: str) -> Callable[..., Any]:
             f"The backend {name!r} cannot be found, because minray itself is not installed: this is a bare checkout. "
             "Backends are found through entry points, so install it first: pip install -e ."
         )
+    has = ", ".join(sorted(installed))
     if name in EXTRAS:
-        raise ImportError(f"The backend {name!r} is not installed. Install it: pip install {EXTRAS[name]!r}")
-    raise ValueError(f"There is no backend {name!r}. Installed are: {', '.join(sorted(installed))}.")
+        raise ImportError(f"The backend {name!r} is planned, and not in this version of minray, which has: {has}.")
+    raise ValueError(f"There is no backend {name!r}. Installed are: {has}.")
 
 
 def _own_entry_points() -> dict[str, str]:
