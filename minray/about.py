@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from minray.code import pack_for_handles
 from minray.core.graph import TaskGraph
 from minray.core.placement import held_by
 from minray.core.tasks import Worker
@@ -67,12 +68,7 @@ class About:
         actor = self._graph.actors.actors.get(id)
         if actor is None:
             raise ValueError(f"There is no actor {actor_id(id).hex()} in this run.")
-        packed = actor.template.packed
-        if packed is None:
-            import cloudpickle  # the types in `retry_exceptions` may be of __main__
-
-            packed = actor.template.packed = cloudpickle.dumps(actor.template.without_code())
-        return actor.template.registered_name or "", actor.restarted, packed
+        return actor.template.registered_name or "", actor.restarted, pack_for_handles(actor.template)
 
     def _named_actors(self, worker: Worker | None, all_namespaces: bool) -> list[tuple[str, str]]:
         """Namespace and name of all actors that can be looked up."""

@@ -329,9 +329,9 @@ def _reduce_handle(handle: ActorHandle[Any], refs: list[int]) -> tuple[Any, ...]
     refs.append(handle._minray_id)
     template = handle._template
     if template.packed is None:
-        import cloudpickle  # the types in `retry_exceptions` may be of __main__
+        from minray.code import pack_for_handles  # here: a program without actors in its values does without
 
-        template.packed = cloudpickle.dumps(template.without_code())
+        pack_for_handles(template)
     return restore_handle, (handle._minray_id, template.key, template.packed)
 
 

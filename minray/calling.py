@@ -82,7 +82,7 @@ class Codec:
         if kwargs:
             refs = {key: id_of(arg) for key, arg in kwargs.items() if isinstance(arg, ObjectRef)}
             if refs:
-                where += tuple(refs)
+                where += tuple(map(str, refs))  # exactly str: of a subclass (numpy.str_) marshal makes bytes
                 deps += tuple(refs.values())
                 kwargs = {key: arg for key, arg in kwargs.items() if key not in refs}
         elif deps:

@@ -62,7 +62,9 @@ def unpack(packed: bytes) -> BaseException:
 
 def _blank(kind: type[BaseException], args: tuple[Any, ...] = ()) -> Any:
     """An instance of an exception type, made without calling the user's `__new__` and `__init__`."""
-    native = next(c for c in kind.__mro__ if isinstance(c.__dict__.get("__new__"), types.BuiltinMethodType))
+    native: Any = kind
+    while not isinstance(native.__dict__.get("__new__"), types.BuiltinMethodType):
+        native = native.__base__  # not along the mro: MemoryError.__new__ makes no instances of what it is beside
     return native.__new__(kind, *args)
 
 

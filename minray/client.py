@@ -18,10 +18,11 @@ from typing import Any, NoReturn, cast
 
 from minray.backend import Link, Store
 from minray.calling import Codec
+from minray.code import pack
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.current_call import current_call
-from minray.exceptions import GetTimeoutError, RayTaskError
+from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.strategies import inherit
@@ -29,7 +30,9 @@ from minray.wire import messages as m
 from minray.wire.messages import Message
 
 #: What the answer to a question may raise.
-ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in (KeyError, RuntimeError, TypeError, ValueError)}
+ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (ActorAlreadyExistsError, KeyError, RuntimeError, TypeError, ValueError)
+}
 
 #: What who calls `exit_actor` elsewhere is told.
 NO_ACTOR = (
@@ -355,7 +358,7 @@ class Client:
         # Known only once it is on its way: another thread of this worker that sees the key submits at once. Two threads
         # may both post it: the owner keeps the first.
         if template.key not in self._known:
-            self.post((m.TEMPLATE, template.key, pickle.dumps(template)))
+            self.post((m.TEMPLATE, template.key, pack(template)))
             self._known.add(template.key)
 
     def _put_arguments(self, value: Value) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from minray.calling import unpicklable
 from minray.core.digest import digest
-from minray.core.template import Code
+from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.wire.pickling import code_dumps
 
 #: Ray's own figures: a function that closes over more is slow to send, and worth a word (ray-core docs, "Closure
@@ -54,3 +54,18 @@ def _users_frame() -> int:
     while sys._getframe(depth).f_globals.get("__name__", "").partition(".")[0] == "minray":
         depth += 1
     return depth
+
+
+def pack(template: TaskTemplate | ActorTemplate | MethodTemplate) -> bytes:
+    """Pickle a template for another process. It may name types of ``__main__``: those that a method's calls retry."""
+    import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(template)
+    return packed
+
+
+def pack_for_handles(template: ActorTemplate) -> bytes:
+    """As much of an actor's template as a handle needs, pickled once."""
+    if template.packed is None:
+        template.packed = pack(template.without_code())
+    return template.packed

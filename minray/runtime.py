@@ -484,7 +484,7 @@ class Runtime:
 
     def _created(self, id: int, template: ActorTemplate, call: EncodedCall) -> None:
         try:
-            self._graph.actors.created(id, template, Call(*call), None, self._serving.name_key(template))
+            self._serving.create_actor(id, template, Call(*call), None)
         finally:
             self._let_go(call)
 

@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from minray.code import pack_for_handles
 from minray.core.cancelling import cancel
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
+from minray.exceptions import ActorAlreadyExistsError
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -111,13 +113,20 @@ class Serving:
         template = self._templates[key]
         assert isinstance(template, ActorTemplate)
         try:
-            self._graph.actors.created(id, template, Call(args, where, deps), worker, self.name_key(template))
-        except ValueError as error:
+            self.create_actor(id, template, Call(args, where, deps), worker)
+        except ActorAlreadyExistsError as error:
             self._refuse(worker, request, error)
         else:
             self._answer(worker, request, None)
 
-    def name_key(self, template: ActorTemplate) -> tuple[str, str] | None:
+    def create_actor(self, id: int, template: ActorTemplate, call: Call, worker: Worker | None) -> None:
+        """A worker, or the driver, asks for an actor. ActorAlreadyExistsError: its name is taken."""
+        try:
+            self._graph.actors.created(id, template, call, worker, self._name_key(template))
+        except ValueError as error:
+            raise ActorAlreadyExistsError(str(error)) from None
+
+    def _name_key(self, template: ActorTemplate) -> tuple[str, str] | None:
         """Under which namespace and name an actor is to be found."""
         if template.registered_name is None:
             return None
@@ -210,7 +219,7 @@ class Serving:
         if actor is None:
             self._refuse(worker, request, ValueError(no_actor(name)))
         else:
-            self._answer(worker, request, (actor.id, pickle.dumps(actor.template)))
+            self._answer(worker, request, (actor.id, pack_for_handles(actor.template)))
 
     def _on_ask(self, worker: Worker, message: Message) -> None:
         _, request, topic, args = message

@@ -25,7 +25,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import current_process
+from multiprocessing import current_process, set_start_method
 from typing import Any
 
 from minray.worker import Worker
@@ -70,7 +70,10 @@ class _Template:
         self._pids: dict[int, int] = {}  # worker -> pid, of those not reaped
 
     def run(self) -> None:
-        current_process().daemon = False  # inherited by workers, whose tasks may start processes of their own
+        # Inherited by workers: to the user's code each is a program of its own, which starts processes as Python does.
+        current_process().daemon = False
+        current_process().name = "MainProcess"
+        set_start_method(None, force=True)
         # Sent to the whole group these end the driver, or mean something to it; this process ends when the driver has.
         self._signals = {number: signal.signal(number, signal.SIG_IGN) for number in _GROUP_SIGNALS}
         sys.path[:] = self._setup.sys_path

@@ -341,3 +341,27 @@ def test_the_tree_of_errors(ray: Any) -> None:
     assert issubclass(errors.ActorDiedError, errors.RayActorError)
     assert issubclass(errors.ActorUnavailableError, errors.RayActorError)
     assert issubclass(errors.RayError, Exception)
+
+
+def test_a_memory_error_is_caught_by_its_type(ray: Any) -> None:
+    def fail() -> None:
+        raise MemoryError("no more")
+
+    with pytest.raises(MemoryError):
+        ray.get(ray.remote(fail).remote())
+
+
+def test_code_that_cannot_be_unpickled_fails_each_time_with_the_same_error(ray: Any) -> None:
+    class Stubborn:
+        def __reduce__(self) -> Any:
+            return int, ("no number",)
+
+    stubborn = Stubborn()
+
+    @ray.remote(max_retries=0)
+    def use() -> str:
+        return str(stubborn)
+
+    for _ in range(2):
+        with pytest.raises(Exception, match="no number"):
+            ray.get(use.remote())

@@ -84,6 +84,23 @@ def test_a_name_that_is_taken_is_refused(ray: Any, Counter: Any) -> None:
     assert ray.get(first.increment.remote()) == 1
 
 
+def test_a_taken_name_has_an_error_of_its_own_in_a_task_too(ray: Any, Counter: Any) -> None:
+    first = Counter.options(name="taken twice").remote()
+    with pytest.raises(ray.exceptions.ActorAlreadyExistsError):
+        Counter.options(name="taken twice").remote()
+
+    @ray.remote
+    def create() -> str:
+        try:
+            Counter.options(name="taken twice").remote()
+        except Exception as error:
+            return type(error).__name__
+        return "created"
+
+    assert ray.get(create.remote()) == "ActorAlreadyExistsError"
+    assert ray.get(first.increment.remote()) == 1
+
+
 def test_get_if_exists_creates_an_actor_once(ray: Any, Counter: Any) -> None:
     options = {"name": "singleton", "get_if_exists": True}
     first, second = Counter.options(**options).remote(), Counter.options(**options).remote()

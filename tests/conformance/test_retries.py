@@ -250,3 +250,33 @@ def test_a_killed_actor_is_restarted_on_request(ray: Any, Fragile: Any, eventual
         return False
 
     eventually(dead)
+
+
+def test_a_task_creates_and_finds_actors_that_retry_errors_of_the_program_s_own(ray: Any) -> None:
+    class Own(Exception):
+        pass
+
+    class Flaky:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        @ray.method(max_task_retries=1, retry_exceptions=[Own])
+        def call(self) -> int:
+            self.calls += 1
+            if self.calls == 1:
+                raise Own
+            return self.calls
+
+    actor_class = ray.remote(Flaky)
+
+    @ray.remote
+    def create() -> int:
+        return ray.get(actor_class.remote().call.remote())
+
+    @ray.remote
+    def find() -> int:
+        return ray.get(ray.get_actor("flaky").call.remote())
+
+    kept = actor_class.options(name="flaky").remote()
+    assert ray.get([create.remote(), find.remote()]) == [2, 2]
+    del kept

@@ -362,3 +362,28 @@ def test_prints_of_tasks_and_actors_reach_the_driver_with_name_and_pid(
     ]
     assert f"(shout pid={task_pid}) hello from a task" in lines
     assert f"(Speaker pid={actor_pid}) hello from an actor" in lines
+
+
+def test_a_keyword_may_be_of_a_subclass_of_str(ray: Any) -> None:
+    class Name(str):
+        pass
+
+    @ray.remote
+    def use(x: int = 0, **others: Any) -> tuple[int, Any]:
+        return x, others
+
+    assert ray.get(use.remote(**{Name("x"): ray.put(5)})) == (5, {})
+
+
+@pytest.mark.slow
+@pytest.mark.needs("processes")
+def test_a_task_may_start_processes_as_any_program_may(ray: Any) -> None:
+    @ray.remote
+    def use(method: str) -> tuple[str, list[int]]:
+        import multiprocessing
+
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            return multiprocessing.current_process().name, pool.map(abs, [-1])
+
+    for method in ("fork", "spawn"):
+        assert ray.get(use.remote(method), timeout=30) == ("MainProcess", [1])
