@@ -42,9 +42,14 @@ def archive(tmp_path: Path, project: Path) -> Path:
     return path
 
 
-def around(*modules: str) -> Any:
-    """What is in the current directory, and what modules have as VALUE."""
-    return sorted(os.listdir()), [__import__(name).VALUE for name in modules]
+@pytest.fixture
+def around() -> Any:
+    """A function that returns what is in the current directory, and what modules have as VALUE."""
+
+    def around(*modules: str) -> Any:
+        return sorted(os.listdir()), [__import__(name).VALUE for name in modules]
+
+    return around
 
 
 # --- Environment variables ---------------------------------------------------------------------------------------
@@ -178,7 +183,7 @@ def test_a_job_takes_a_directory_with_it(ray: Any, project: Path) -> None:
 @pytest.mark.own_session
 @pytest.mark.needs("processes")
 @pytest.mark.slow
-def test_a_job_takes_modules_with_it(ray: Any, tmp_path: Path, project: Path) -> None:
+def test_a_job_takes_modules_with_it(ray: Any, around: Any, tmp_path: Path, project: Path) -> None:
     package = tmp_path / "a_package"
     package.mkdir()
     (package / "__init__.py").write_text("VALUE = 'from the package'\n")
@@ -191,7 +196,7 @@ def test_a_job_takes_modules_with_it(ray: Any, tmp_path: Path, project: Path) ->
 
 @pytest.mark.needs("processes")
 @pytest.mark.slow
-def test_tasks_name_archives(ray: Any, archive: Path) -> None:
+def test_tasks_name_archives(ray: Any, around: Any, archive: Path) -> None:
     task = ray.remote(num_cpus=0)(around)
     uri = f"file://{archive}"
     in_it = task.options(runtime_env={"working_dir": uri})
