@@ -26,6 +26,9 @@ from minray.running import Calls, ExitActor, cancelled
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
+#: How often an ended actor's coroutines are asked to leave, if that is interrupted.
+CANCEL_TRIES = 3
+
 
 class Loops:
     """A `minray.concurrency.Concurrency` of event loops; made as `Threads` is."""
@@ -131,11 +134,13 @@ class _Loop:
 
     def _cancel_all(self) -> None:
         """The actor has ended: let its coroutines leave their blocks, unheard."""
-        with suppress(BaseException):  # what they raise now is of no interest, and this thread may be told to end again
-            tasks = asyncio.all_tasks(self.loop)
-            for task in tasks:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for _ in range(CANCEL_TRIES):  # on threads this one may be told to end again, anywhere in here
+            with suppress(BaseException):  # what they raise now is of no interest
+                tasks = asyncio.all_tasks(self.loop)
+                for task in tasks:
+                    task.cancel()
+                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                return
 
     # -- on the loop ----------------------------------------------------------------------------------------------
 

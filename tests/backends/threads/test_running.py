@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -367,3 +368,33 @@ def test_the_driver_may_go_on_after_ctrl_c(start: Callable[..., Any]) -> None:
     program.says("waiting\n")
     program.interrupt()
     assert program.runs() == "waiting\ninterrupted\nslow\n"
+
+
+def test_coroutines_of_a_killed_actor_are_cancelled_even_if_its_thread_is_told_to_end_meanwhile(
+    ray: Any, flags: Any, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    original = asyncio.gather
+    told: list[bool] = []
+
+    def gather(*tasks: Any, **options: Any) -> Any:
+        if not told:
+            told.append(True)
+            raise SystemExit
+        return original(*tasks, **options)
+
+    @ray.remote
+    class Sleeper:
+        async def sleep(self) -> None:
+            flags.up("asleep")
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                flags.up("cancelled")
+                raise
+
+    sleeper = Sleeper.remote()
+    sleeper.sleep.remote()
+    flags.wait("asleep")
+    monkeypatch.setattr(asyncio, "gather", gather)
+    ray.kill(sleeper)
+    eventually(lambda: flags.count("cancelled"))
