@@ -7,7 +7,6 @@ All answers are plain values, and are given under the runtime's lock.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +53,8 @@ class About:
         return (self._token[::-1] + number.to_bytes(_NUMBER, "big")).hex() if number else _DRIVER
 
     def _context(self, worker: Worker | None) -> dict[str, str]:
+        import tempfile  # here, as all that takes milliseconds to import and that a run may do without
+
         node = worker.node.id if worker is not None else next(iter(self._graph.scheduler.nodes))
         return {
             "namespace": self.namespace,

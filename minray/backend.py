@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from minray.interrupts import interruptible
+from minray.interrupts import interruptible, raise_in
 from minray.reentry import ReentrantLock, never_waiting, owner_of
 from minray.wire.messages import Message
 
@@ -34,6 +34,7 @@ __all__ = [
     "interruptible",
     "never_waiting",
     "owner_of",
+    "raise_in",
 ]
 
 

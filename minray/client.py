@@ -20,6 +20,7 @@ from minray.backend import Link, Store
 from minray.calling import Codec
 from minray.code import pack
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
+from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.current_call import current_call
 from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
@@ -154,7 +155,7 @@ class Client:
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
     env = ""
-    runtime_env = "{}"
+    runtime_env = NO_ENVIRONMENT
 
     def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
         self._link = link

@@ -22,7 +22,7 @@ from time import monotonic, sleep
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-__all__ = ["deliver", "guard", "half_way", "interruptible", "protect", "unguard"]
+__all__ = ["deliver", "guard", "half_way", "interruptible", "protect", "raise_in", "unguard"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +45,13 @@ def interruptible(function: F) -> F:
     """Mark a function that Ctrl-C may leave at any point: it has consumed nothing, and all of its callers clean up."""
     _interruptible.add(function.__code__)
     return function
+
+
+def raise_in(thread: int, error: type[BaseException]) -> None:
+    """Make the next Python instruction of a thread of this process raise `error`. What it waits for in C goes on."""
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 def guard(module: str) -> None:

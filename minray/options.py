@@ -17,7 +17,6 @@ from typing_extensions import TypedDict
 
 from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
-from minray.environments import wrong_runtime_env
 from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
 from minray.strategies import (
@@ -234,6 +233,14 @@ def _groups(name: str, value: Any) -> str | None:
     return None
 
 
+def _runtime_env(name: str, value: Any) -> str | None:
+    if not value:
+        return None
+    from minray.environments import wrong_runtime_env
+
+    return wrong_runtime_env(value)
+
+
 # --- The tables --------------------------------------------------------------------------------------------------
 
 _NUMBER = Option((float, int, _NoneType), _amount_or_none)
@@ -253,7 +260,7 @@ _COMMON: dict[str, Option] = {
     "placement_group_bundle_index": Option((int,)),
     "placement_group_capture_child_tasks": _FLAG,
     "resources": Option((dict, _NoneType), _resources),
-    "runtime_env": Option((dict, _NoneType), wrong_runtime_env),
+    "runtime_env": Option((dict, _NoneType), _runtime_env),
     "scheduling_strategy": Option((_NoneType, str, *STRATEGIES), wrong_strategy),
     "enable_task_events": Option((bool,)),
     "_labels": Option((dict, _NoneType)),

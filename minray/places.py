@@ -6,7 +6,6 @@ All answers are plain values, and are given under the runtime's lock.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,6 +69,8 @@ class Places:
 
     def _describe(self, node: Node) -> dict[str, Any]:
         """With Ray's keys. What says where Ray's servers listen is 0 or empty: minray has none."""
+        import socket
+
         address = self._infos[node.id].address
         return {
             "NodeID": self._about.node(node.id),

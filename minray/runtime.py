@@ -33,8 +33,8 @@ from minray.core.objects import Watch
 from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
+from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, Value
-from minray.environments import NOTHING, lend_process, of_job
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
@@ -108,6 +108,7 @@ class Runtime:
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
     env = ""
+    runtime_env = NO_ENVIRONMENT
 
     def __init__(
         self,
@@ -148,9 +149,12 @@ class Runtime:
         self.in_process = pool.in_process
         self._take_back: Callable[[], None] | None = None
         try:
-            self.runtime_env = of_job(runtime_env, pool.directory)
-            if self.in_process and self.runtime_env != NOTHING:
-                self._take_back = lend_process(self.runtime_env)
+            if runtime_env:
+                from minray.environments import lend_process, of_job
+
+                self.runtime_env = of_job(runtime_env, pool.directory)
+                if self.in_process:
+                    self._take_back = lend_process(self.runtime_env)
         except BaseException:
             pool.close()
             raise
@@ -213,7 +217,7 @@ class Runtime:
                     if op == "start":
                         self._known[worker.id] = set()
                         env = worker.env or self.runtime_env
-                        if env != NOTHING:
+                        if env != NO_ENVIRONMENT:
                             outbox.append((worker.id, (m.ENV, worker.env, env, self._pool.directory or "")))
         if freed:
             for value in freed:

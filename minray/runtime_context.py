@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray.actor_class import ActorHandle
 from minray.current_call import CurrentCall, current_call
-from minray.environments import shown
 from minray.ids import THE_JOB, ActorID, JobID, NodeID, PlacementGroupID, TaskID, actor_id, creation_id, task_id
-from minray.runtime_env import RuntimeEnv
 from minray.session import Session, current, ensure
 from minray.util.annotations import warn_deprecated
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from minray.runtime_env import RuntimeEnv
 
 _DRIVER_MODE = 0
 #: Ray's names of what `get_accelerator_ids` tells of.
@@ -167,11 +165,15 @@ class RuntimeContext:
 
     def get_runtime_env_string(self) -> str:
         """The runtime environment of this task or actor, as JSON."""
+        from minray.environments import shown
+
         return shown(ensure().runtime_env)
 
     @property
     def runtime_env(self) -> RuntimeEnv:
         """The runtime environment of this task or actor."""
+        from minray.runtime_env import RuntimeEnv
+
         return RuntimeEnv.deserialize(self.get_runtime_env_string())
 
     # -- deprecated by Ray ----------------------------------------------------------------------------------------
@@ -245,7 +247,9 @@ class RuntimeContext:
     def _in_worker() -> bool:
         if ensure().in_worker:
             return True
-        logger.warning(_ONLY_IN_WORKERS)
+        import logging
+
+        logging.getLogger(__name__).warning(_ONLY_IN_WORKERS)
         return False
 
     @staticmethod

@@ -16,7 +16,6 @@ from typing import Any
 
 from minray import registry
 from minray.actor_class import check_namespace
-from minray.environments import check_job
 from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
@@ -155,7 +154,10 @@ def init(
             raise RuntimeError(f"Unknown keyword argument(s): {name}")
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
     check_labels(labels)
-    check_job(runtime_env)
+    if runtime_env:
+        from minray.environments import check_job
+
+        check_job(runtime_env)
     with _starting:
         if is_initialized():
             if ignore_reinit_error:

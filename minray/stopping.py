@@ -12,7 +12,6 @@ or a weak reference's callback, where it is lost: `sys.unraisablehook` hears of 
 from __future__ import annotations
 
 import _thread
-import ctypes
 import signal
 import sys
 import threading
@@ -21,7 +20,7 @@ from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Protocol
 
-from minray.interrupts import half_way, interruptible
+from minray.interrupts import half_way, interruptible, raise_in
 
 #: How soon to look again (s).
 AGAIN_SECONDS = 0.001
@@ -129,9 +128,7 @@ class ByException:
                     return
                 lost = None if half_way(sys._current_frames().get(self._thread)) else _Lost(self._thread)
                 if lost is not None:
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
-                    )
+                    raise_in(self._thread, KeyboardInterrupt)
             if lost is not None:
                 if not lost.within(WATCH_SECONDS, lambda: self._running == id):
                     return

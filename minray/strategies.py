@@ -15,7 +15,6 @@ from minray.core.digest import digest
 from minray.core.placement import inside
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, T, placed
 from minray.core.terms import NODE_ID, LabelTest, Selector, Terms
-from minray.environments import of_call
 from minray.labels import parse_selector, wrong_selector
 from minray.session import Session
 from minray.util.placement_group import PlacementGroup, check_placement_group_index
@@ -102,7 +101,11 @@ def place(session: Session, demand: Demand, options: Options, name: str, placeme
     ValueError: a bundle index out of range, or a demand that fits into no bundle. AssertionError: no placement group.
     """
     strategy = options.get("scheduling_strategy")
-    env, max_calls = of_call(session, options.get("runtime_env")), options.get("max_calls") or 0
+    env, max_calls = session.env, options.get("max_calls") or 0
+    if options.get("runtime_env"):
+        from minray.environments import of_call
+
+        env = of_call(session, options["runtime_env"])
     selector, fallback = options.get("label_selector"), options.get("fallback_strategy")
     terms = Terms(
         choices=_choices(selector, fallback), spread=strategy == "SPREAD", env=env, max_calls=max_calls

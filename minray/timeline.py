@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from minray.session import current
@@ -28,6 +27,8 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     if filename is None:
         return events
     with open(filename, "w") as file:
+        import json
+
         json.dump(events, file)
     return None
 

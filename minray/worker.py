@@ -19,7 +19,6 @@ from typing import Any
 from minray.backend import Link, Store
 from minray.client import Client
 from minray.concurrency import Concurrency, Threads
-from minray.environments import put_on
 from minray.exceptions import RuntimeEnvSetupError
 from minray.interrupts import protect
 from minray.reading import Waiting
@@ -182,6 +181,8 @@ class Worker:
         _, self.client.env, self.client.runtime_env, directory = message
         if self.client.in_process:
             return  # the driver has done so
+        from minray.environments import put_on
+
         try:
             put_on(self.client.runtime_env, directory)
         except RuntimeEnvSetupError as error:

@@ -19,7 +19,7 @@ _CHUNK = 65536
 #: How long to look for what is about to come before going to sleep (s), where there are CPUs to do it on. To wake a
 #: process takes 5 to 20 us on a virtual machine, twice a call: 10,000 small calls one after another where looking does
 #: 35,000.
-LOOK_SECONDS = 0.00005 if (os.cpu_count() or 1) > 1 else 0.0
+LOOK_SECONDS = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
 
 
 class DriverEnd:

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from minray import machine
-from minray.backend import NodeInfo, PoolConfig, interruptible
+from minray.backend import NodeInfo, PoolConfig, interruptible, raise_in
 from minray.wire.messages import LOST, Message
 from minray.worker import Worker
 
@@ -198,6 +198,4 @@ def _raise_in(thread: threading.Thread) -> None:
     if sys.version_info[:2] == (3, 11) and sys.gettrace() is not None:
         return  # under a tracer CPython 3.11 would spin in every other thread until this one wakes
     if thread.ident is not None and thread.is_alive() and thread is not threading.current_thread():
-        import ctypes
-
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        raise_in(thread.ident, SystemExit)

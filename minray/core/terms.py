@@ -15,6 +15,10 @@ Selector = tuple[LabelTest, ...]
 NODE_ID = "ray.io/node-id"
 
 
+#: The runtime environment of all that have chosen none, as JSON.
+NO_ENVIRONMENT = "{}"
+
+
 class Terms(NamedTuple):
     """Plain values that can be compared and hashed: calls with the same demand and terms share a lane.
 

@@ -69,24 +69,22 @@ def test_what_is_too_large_is_refused(tmp_path: Path, project: Path, monkeypatch
 @pytest.mark.parametrize("field", ["conda", "container", "image_uri", "py_executable"])
 def test_what_is_not_supported_is_named_with_what_is(field: str) -> None:
     with pytest.raises(NotImplementedError, match=rf"runtime_env\['{field}'\].*env_vars, working_dir and py_modules"):
-        environments.wrong_runtime_env("runtime_env", {field: "x"})
+        environments.wrong_runtime_env({field: "x"})
     with pytest.raises(NotImplementedError, match=field):
         environments.check_job({field: "x"})
 
 
 def test_packages_that_are_there_need_no_installation() -> None:
-    assert environments.wrong_runtime_env("runtime_env", {"pip": ["pytest"]}) is None
-    assert (
-        environments.wrong_runtime_env("runtime_env", {"uv": {"packages": [f"pytest=={pytest.__version__}"]}}) is None
-    )
+    assert environments.wrong_runtime_env({"pip": ["pytest"]}) is None
+    assert environments.wrong_runtime_env({"uv": {"packages": [f"pytest=={pytest.__version__}"]}}) is None
     for missing in (["no-such-package"], ["pytest==0.0.1"], ["pytest>=1"], "requirements.txt"):
         with pytest.raises(NotImplementedError, match="pip"):
-            environments.wrong_runtime_env("runtime_env", {"pip": missing})
+            environments.wrong_runtime_env({"pip": missing})
 
 
 def test_other_protocols_than_files_are_refused() -> None:
     with pytest.raises(NotImplementedError, match="only file:// URIs"):
-        environments.wrong_runtime_env("runtime_env", {"working_dir": "https://example.org/a.zip"})
+        environments.wrong_runtime_env({"working_dir": "https://example.org/a.zip"})
     with pytest.raises(NotImplementedError, match="file:// URIs"):
         environments.check_job({"working_dir": "s3://bucket/a.zip"})
 
