@@ -188,6 +188,7 @@ class _Template:
         deadline = time.monotonic() + GRACE_SECONDS
         killed = False
         while self._pids:
+            late = time.monotonic() > deadline  # asked once a round: who is late is killed, and only then counts as killed
             for worker, pid in list(self._pids.items()):
                 try:
                     done, _ = os.waitpid(pid, os.WNOHANG)
@@ -196,9 +197,10 @@ class _Template:
                 if done:
                     del self._pids[worker]
                     _kill_rest(pid)
-                elif not killed and time.monotonic() > deadline:
-                    os.killpg(pid, signal.SIGKILL)
-            killed = killed or time.monotonic() > deadline
+                elif late and not killed:
+                    with suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)
+            killed = late
             if self._pids:
                 time.sleep(0.001)
 

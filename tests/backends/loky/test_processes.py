@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import psutil
 import pytest
 
 import minray
+from minray_loky import template
 
 
 def test_tasks_run_in_other_processes_two_at_a_time(ray: Any, flags: Any) -> None:
@@ -306,3 +311,28 @@ def test_main_is_not_run_again_in_workers(start: Callable[..., Any]) -> None:
         """
     )
     assert program.runs() == "main\n"
+
+
+def test_who_does_not_end_in_time_is_killed_whenever_the_clock_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = itertools.cycle([False, True])  # the time runs out between two readings
+    clock = itertools.count()
+
+    class Time:
+        sleep = staticmethod(time.sleep)
+
+        @staticmethod
+        def monotonic() -> float:
+            return 0.0 if next(clock) == 0 else (1e9 if next(late) else 0.0)
+
+    monkeypatch.setattr(template, "time", Time)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    ours = template._Template(None, None)  # type: ignore[arg-type]  # it needs neither to end
+    ours._pids = {1: sleeper.pid}
+    ended = threading.Thread(target=ours._end, daemon=True)
+    monkeypatch.setattr(template.signal, "signal", lambda *_: None)  # which only a main thread may call
+    ended.start()
+    ended.join(10)
+    alive = sleeper.poll() is None
+    sleeper.kill()
+    sleeper.wait()
+    assert not alive and not ended.is_alive()
