@@ -7,6 +7,7 @@ All of them work in a driver and inside tasks alike, because they only ask `minr
 from __future__ import annotations
 
 import inspect
+import threading
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, TypeVar, overload
@@ -136,10 +137,11 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     Raises:
         The error of the task that computes a value (see `minray.exceptions.RayTaskError`), of the first such ref.
         GetTimeoutError: A value was not there in time.
-        ValueError: `object_refs` is neither a ref nor a list. TypeError: The list holds something else than refs.
+        ValueError: `object_refs` is neither a ref nor a list, or `timeout` is not a number.
+        TypeError: The list holds something else than refs.
     """
-    if timeout is not None and timeout < 0:
-        timeout = None
+    if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
+        timeout = _beyond(timeout)
     if isinstance(object_refs, ObjectRef):
         id = id_of(object_refs)
         return asked_about(object_refs._session).get([id], timeout)[0]
@@ -152,6 +154,13 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         )
     ids = [_id_of(ref) for ref in object_refs]
     return (asked_about(object_refs[0]._session) if ids else ensure()).get(ids, timeout)
+
+
+def _beyond(timeout: float) -> float | None:
+    """What a time-out means that is negative, or longer than clocks count (292 years): for ever."""
+    if timeout != timeout:
+        raise ValueError(f"The 'timeout' argument must be a number of seconds. Received {timeout}")
+    return None
 
 
 def _id_of(ref: Any) -> int:
@@ -199,6 +208,8 @@ def wait(
         )
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    if timeout is not None and not timeout <= threading.TIMEOUT_MAX:
+        timeout = _beyond(timeout)
     for ref in given:
         if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(

@@ -95,8 +95,9 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
             code = session.code(self._function, f"{self.__module__}.{self.__qualname__}")
             template = _options.task_template(session, code, self.__name__, self._options, self._num_returns)
             self._templates[session] = template
-        self._last = session, template, signature
-        return self._last
+        # Another thread, in another session, may change `_last` before this one has returned it.
+        last = self._last = session, template, signature
+        return last
 
     @overload
     def options(self, **options: Unpack[_options.CommonTaskOptions]) -> RemoteFunction[P, R, Out]: ...

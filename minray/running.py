@@ -18,7 +18,7 @@ from types import GeneratorType
 from typing import Any, NoReturn
 
 from minray.client import Client
-from minray.core.value import ERROR, NONE, Value, fault
+from minray.core.value import ERROR, NONE, STORED, Value, fault
 from minray.current_call import current_call
 from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, id_to_bytes
@@ -139,7 +139,7 @@ class Calls:
         if args[2]:
             held += self.client.hold(0, args)
         for id, value in zip(ids, deps):
-            if value[0] >= 3 or value[2]:
+            if value[0] >= STORED or value[2]:
                 held += self.client.hold(id, value)
         return held
 

@@ -20,6 +20,8 @@ _CHUNK = 65536
 #: process takes 5 to 20 us on a virtual machine, twice a call: 10,000 small calls one after another where looking does
 #: 35,000.
 LOOK_SECONDS = 0.0001 if (os.cpu_count() or 1) > 1 else 0.0
+#: Who waits for longer looks again meanwhile (s): epoll and poll count milliseconds in 32 bits.
+LONGEST_SECONDS = 1_000_000.0
 
 
 class DriverEnd:
@@ -175,7 +177,7 @@ class Poller:
                 events = look(0)
                 if events:
                     return events
-        events = look(-1 if timeout is None else timeout * self._unit)
+        events = look(-1 if timeout is None else min(timeout, LONGEST_SECONDS) * self._unit)
         # It pays only where the other side answers at once. Whoever waits for longer work sleeps.
         self._brisk = perf_counter() - begun < LOOK_SECONDS
         return events

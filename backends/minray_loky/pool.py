@@ -84,7 +84,7 @@ class LokyPool:
             self.close()
             raise
         cpus = config.num_cpus if config.num_cpus is not None else cpu_count()
-        return [NodeInfo(id=0, resources=machine.resources(config, cpus), warm=cpus)]
+        return [NodeInfo(id=0, resources=machine.resources(config, cpus), warm=min(cpus, cpu_count()))]
 
     def _open(self, config: PoolConfig) -> None:
         undo = self._undo

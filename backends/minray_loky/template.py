@@ -68,6 +68,7 @@ class _Template:
         self._sock = sock
         self._setup = setup
         self._pids: dict[int, int] = {}  # worker -> pid, of those not reaped
+        self._unsent = bytearray()  # reports that the socket could not take yet
 
     def run(self) -> None:
         # Inherited by workers: to the user's code each is a program of its own, which starts processes as Python does.
@@ -103,11 +104,15 @@ class _Template:
         poll.register(self._sock, select.POLLIN)
         poll.register(deaths, select.POLLIN)
         while True:
+            poll.modify(self._sock, select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN)
             ready = dict(poll.poll())
             if deaths in ready:
                 os.read(deaths, 4096)
                 self._reap()
-            if self._sock.fileno() not in ready:
+            event = ready.get(self._sock.fileno(), 0)
+            if event & select.POLLOUT:
+                self._send_reports()
+            if not event & ~select.POLLOUT:
                 continue
             try:
                 data, fds, _, _ = socket.recv_fds(self._sock, COMMAND.size, FDS, socket.MSG_WAITALL)
@@ -177,10 +182,19 @@ class _Template:
                 self._report(GONE, worker, status)
 
     def _report(self, what: bytes, worker: int, number: int) -> None:
+        self._unsent += REPORT.pack(what, worker, number)
+        self._send_reports()
+
+    def _send_reports(self) -> None:
+        """As far as the socket takes them. To wait here could be for ever: the driver may be waiting for this process
+        to take its next command."""
         try:
-            self._sock.sendall(REPORT.pack(what, worker, number))
-        except OSError:  # the driver is gone, which ends this process too
+            sent = self._sock.send(self._unsent, socket.MSG_DONTWAIT)
+        except BlockingIOError:
             return
+        except OSError:  # the driver is gone, which ends this process too
+            sent = len(self._unsent)
+        del self._unsent[:sent]
 
     def _end(self) -> None:
         """Give workers a moment to end by themselves (their channels are closed), then kill them."""
@@ -188,7 +202,7 @@ class _Template:
         deadline = time.monotonic() + GRACE_SECONDS
         killed = False
         while self._pids:
-            late = time.monotonic() > deadline  # asked once a round: who is late is killed, and only then counts as killed
+            late = time.monotonic() > deadline  # read once a round: between two readings a kill would be lost
             for worker, pid in list(self._pids.items()):
                 try:
                     done, _ = os.waitpid(pid, os.WNOHANG)

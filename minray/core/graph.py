@@ -37,7 +37,7 @@ from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
 from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, Task, Worker
 from minray.core.template import TaskTemplate
-from minray.core.value import FIRST_ERROR, Value, dependency_failed, fault
+from minray.core.value import FIRST_ERROR, STORED, Value, dependency_failed, fault
 
 #: A try at a call that has ended: its worker, its error, for how many seconds it ran, and when it was heard of.
 Ended = tuple[Task, "Worker | None", "Value | None", float, float]
@@ -235,7 +235,7 @@ class TaskGraph:
         for id in call.deps:
             value = objects.value_of(id)
             assert value is not None
-            if value[0] >= 3 or value[2]:  # STORED and above, or with references inside
+            if value[0] >= STORED or value[2]:  # somewhere else, or with references inside
                 objects.lend_value(loans, id, value)
             values.append(value)
         return values

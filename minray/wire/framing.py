@@ -13,13 +13,13 @@ from typing import Any, cast
 
 from minray.wire.messages import Message
 
-_HEADER = Struct("!BI")
+_HEADER = Struct("!BQ")
 _SIZE = _HEADER.size
 _unpack = _HEADER.unpack_from
 #: No text begins with this byte: what a program prints into the channel is found out at once.
 _MARK = 0xB5
-#: A longer frame cannot be ours.
-MAX_FRAME = 1 << 31
+#: A longer frame cannot be ours: a terabyte.
+MAX_FRAME = 1 << 40
 
 
 class FramingError(ValueError):

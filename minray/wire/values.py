@@ -62,8 +62,3 @@ def decode(value: Value, id: int, read: Read | None) -> Any:
     if kind == FAULT:
         return to_exception(data[0], data[1], lambda inner: decode(inner, id, read))
     raise ValueError(f"unknown kind of value: {kind}")
-
-
-def is_error(value: Value) -> bool:
-    """Whether reading `value` raises."""
-    return value[0] >= ERROR

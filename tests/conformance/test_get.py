@@ -164,3 +164,25 @@ def test_many_may_wait_for_one_object(ray: Any, flags: Any, held: Any) -> None:
     for thread in threads:
         thread.join()
     assert results == ["shared"] * 4
+
+
+def test_a_timeout_may_be_longer_than_anybody_waits(ray: Any) -> None:
+    @ray.remote
+    def ready() -> int:
+        return 1
+
+    @ray.remote
+    def ask(refs: list[Any]) -> Any:
+        return ray.get(refs, timeout=1e10), ray.wait(refs, timeout=1e10) == (refs, [])
+
+    ref = ready.remote()
+    assert ray.get(ref, timeout=1e10) == 1
+    assert ray.wait([ref, ready.remote()], num_returns=2, timeout=1e10)[1] == []
+    assert ray.get(ask.remote([ready.remote()])) == ([1], True)
+
+
+def test_a_timeout_that_is_no_number_is_refused(ray: Any) -> None:
+    with pytest.raises(ValueError):
+        ray.get(ray.put(1), timeout=float("nan"))
+    with pytest.raises(ValueError):
+        ray.wait([ray.put(1)], timeout=float("nan"))

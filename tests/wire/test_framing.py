@@ -146,7 +146,7 @@ def test_what_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def head(length: int) -> bytes:
-    return frame([])[:1] + pack("!I", length)
+    return frame([])[:1] + pack("!Q", length)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def head(length: int) -> bytes:
     [
         b"Welcome to this machine!\n",
         "Ünïcode".encode(),
-        b"\0" * 8,
-        b"\xff" * 8,
-        head(1 << 31),
+        b"\0" * 9,
+        b"\xff" * 9,
+        head(1 << 40),
         head(0),
         head(3) + b"\xff\xff\xff",
         head(4) + marshal.dumps([(m.STOP,)])[:4],
@@ -172,7 +172,7 @@ def test_what_is_no_frame_is_found_out(data: bytes) -> None:
         [framer.feed(data[i : i + 1]) for i in range(len(data))]
 
 
-@given(data=st.binary(min_size=5, max_size=50))
+@given(data=st.binary(min_size=9, max_size=50))
 def test_noise_is_never_taken_for_messages(data: bytes) -> None:
     framer = Framer()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -336,3 +337,29 @@ def test_who_does_not_end_in_time_is_killed_whenever_the_clock_is_read(monkeypat
     sleeper.kill()
     sleeper.wait()
     assert not alive and not ended.is_alive()
+
+
+def test_reports_wait_for_a_driver_that_does_not_read() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        speaker = template._Template(theirs, None)  # type: ignore[arg-type]  # what it is to prepare plays no part
+        for worker in range(20_000):
+            speaker._report(template.FORKED, worker, 1)  # does not block
+        heard = b""
+        while len(heard) < 20_000 * template.REPORT.size:
+            heard += ours.recv(1 << 20)
+            speaker._send_reports()
+    assert [worker for _, worker, _ in template.REPORT.iter_unpack(heard)] == list(range(20_000))
+
+
+@pytest.mark.slow
+def test_a_run_may_have_many_more_cpus_than_the_machine(ray: Any) -> None:
+    minray.shutdown()
+    minray.init(backend="loky", num_cpus=300)
+
+    @minray.remote
+    def one(x: int) -> int:
+        time.sleep(0.05)
+        return x
+
+    assert len(set(minray.get([one.remote(x) for x in range(300)]))) == 300
