@@ -61,6 +61,7 @@ class Turnout:
         self._ended = ended
         self._inside = 0
         self._leaving = False
+        self._crashed = False
         self._lock = threading.Lock()
 
     def enter(self) -> bool:
@@ -74,9 +75,15 @@ class Turnout:
         with self._lock:
             self._inside -= 1
             self._leaving |= ends
-            last = self._leaving and not self._inside
+            last = self._leaving and not self._inside and not self._crashed
         if last:
             self._ended(ExitActor())
+
+    def crash(self, error: SystemExit) -> None:
+        """A call has ended the worker, or somebody has: those that have not begun never do."""
+        with self._lock:
+            self._leaving = self._crashed = True
+        self._ended(error)
 
 
 class Threads:
@@ -96,7 +103,6 @@ class Threads:
     ) -> None:
         self._calls = calls
         self._enter = enter
-        self._ended = ended
         self._turnout = Turnout(ended)
         self._pools = {name: _Pool(limit, self._serve) for name, limit in limits.items()}
 
@@ -126,7 +132,7 @@ class Threads:
             except ExitActor:
                 ends = True
             except SystemExit as error:
-                self._ended(error)
+                self._turnout.crash(error)
                 return
             del message  # it may hold the arguments until the next call
             self._turnout.leave(ends)

@@ -44,9 +44,7 @@ class Loops:
         """As `Threads`; `give_back` is told of a call that was cancelled before it began."""
         self._calls = calls
         turnout = Turnout(ended)
-        self._loops = {
-            name: _Loop(name, limit, calls, enter, ended, give_back, turnout) for name, limit in limits.items()
-        }
+        self._loops = {name: _Loop(name, limit, calls, enter, give_back, turnout) for name, limit in limits.items()}
 
     def create(self, message: Message) -> bool:
         made: Future[bool] = Future()
@@ -85,14 +83,12 @@ class _Loop:
         limit: int,
         calls: Calls,
         enter: Callable[[], None],
-        ended: Callable[[BaseException], None],
         give_back: Callable[[int], None],
         turnout: Turnout,
     ) -> None:
         self._limit = limit
         self._calls = calls
         self._enter = enter
-        self._ended = ended
         self._give_back = give_back
         self._turnout = turnout
         self._inbox: deque[Message] = deque()
@@ -120,12 +116,12 @@ class _Loop:
 
     def _serve(self) -> None:
         """The thread's whole life."""
-        self._enter()
-        asyncio.set_event_loop(self.loop)
         try:
+            self._enter()
+            asyncio.set_event_loop(self.loop)
             self.loop.run_forever()
         except (KeyboardInterrupt, SystemExit) as error:  # raised in a task or a callback of the user's own
-            self._ended(SystemExit(1) if isinstance(error, KeyboardInterrupt) else error)
+            self._turnout.crash(SystemExit(1) if isinstance(error, KeyboardInterrupt) else error)
         finally:
             try:
                 self._cancel_all()
@@ -136,10 +132,11 @@ class _Loop:
         """The actor has ended: let its coroutines leave their blocks, unheard."""
         for _ in range(CANCEL_TRIES):  # on threads this one may be told to end again, anywhere in here
             with suppress(BaseException):  # what they raise now is of no interest
-                tasks = asyncio.all_tasks(self.loop)
-                for task in tasks:
-                    task.cancel()
-                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                self._inbox.clear()  # or each that leaves would let another one begin
+                while tasks := asyncio.all_tasks(self.loop):
+                    for task in tasks:
+                        task.cancel()
+                    self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
                 return
 
     # -- on the loop ----------------------------------------------------------------------------------------------
@@ -173,7 +170,7 @@ class _Loop:
         except ExitActor:
             ends = True
         except SystemExit as error:
-            self._ended(error)
+            self._turnout.crash(error)
         finally:
             del self._running[id]
             self._turnout.leave(ends)

@@ -163,9 +163,11 @@ class ThreadPool:
     def kill(self, worker: int) -> None:
         link = self._links.pop(worker, None)
         if link is not None:
-            link.end()
+            link.dead = True
+            # Before they are on their way out by themselves, where an exception leaves an event loop half closed.
             for thread in link.threads():
                 _raise_in(thread)
+            link.end()
             self._report(worker, [(LOST, "it was killed")])
 
     def close(self) -> None:

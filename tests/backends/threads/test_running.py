@@ -398,3 +398,35 @@ def test_coroutines_of_a_killed_actor_are_cancelled_even_if_its_thread_is_told_t
     monkeypatch.setattr(asyncio, "gather", gather)
     ray.kill(sleeper)
     eventually(lambda: flags.count("cancelled"))
+
+
+def test_calls_that_wait_in_a_killed_actor_never_begin(
+    ray: Any, flags: Any, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    original = asyncio.new_event_loop
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        loops.append(original())
+        return loops[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+
+    @ray.remote
+    class Busy:
+        async def work(self) -> None:
+            flags.up("working")
+            flags.wait("never")  # and the loop can do nothing else
+
+    busy = Busy.remote()
+    refs = [busy.work.remote()]
+    flags.wait("working")
+    refs += [busy.work.remote() for _ in range(3)]
+    eventually(lambda: loops[0]._ready)  # it has been told of them
+    ray.kill(busy)
+    for ref in refs:
+        with pytest.raises(minray.exceptions.ActorDiedError):
+            ray.get(ref)
+    eventually(loops[0].is_closed)
+    assert flags.count("working") == 1
+    assert asyncio.all_tasks(loops[0]) == set()
