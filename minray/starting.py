@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from minray import registry
@@ -64,7 +64,7 @@ _PLANNED: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Context:
+class Context(Mapping[str, Any]):
     """What `init` returns: leave it as a context manager to shut the run down, ask it where the run is."""
 
     def __init__(self, backend: str, address: str | None) -> None:
@@ -94,10 +94,6 @@ class Context:
 
     def __len__(self) -> int:
         return len(self.address_info)
-
-    def keys(self) -> Any:
-        """The names in `address_info`."""
-        return self.address_info.keys()
 
     def __repr__(self) -> str:
         return f"<minray context: backend={self.address_info['backend']}, address={self.address_info['address']}>"

@@ -173,3 +173,12 @@ def test_shutdown_does_not_wait_for_what_still_runs(ray: Any, flags: Any) -> Non
     assert time.monotonic() - start < 15
     flags.up("never")
     del refs
+
+
+@pytest.mark.own_session
+@pytest.mark.filterwarnings("ignore:Accessing values")  # which Ray calls deprecated
+def test_what_init_returns_is_a_mapping(ray: Any) -> None:
+    context = ray.init(num_cpus=1)
+    assert context["node_ip_address"] == context.get("node_ip_address") == dict(context)["node_ip_address"]
+    assert context.get("nothing", 5) == 5
+    assert list(context.keys()) == list(context) and len(list(context.items())) == len(list(context.values()))
