@@ -167,7 +167,7 @@ class Serving:
         else:
             self._requests[request.worker.id, request.number] = watch
             if request.op not in _UNHEEDED:
-                self._graph.blocked(request.worker)
+                self._graph.blocked(request.worker, request.ids)
 
     def reply(self, request: Request) -> None:
         """A request that had to wait can be answered."""

@@ -22,9 +22,10 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import current_process, set_start_method
 from typing import Any
 
@@ -68,6 +69,7 @@ class _Template:
         self._sock = sock
         self._setup = setup
         self._pids: dict[int, int] = {}  # worker -> pid, of those not reaped
+        self._die_with_parent = _to_die_with_parent()
         self._unsent = bytearray()  # reports that the socket could not take yet
 
     def run(self) -> None:
@@ -167,6 +169,7 @@ class _Template:
         os.dup2(err, 2)
         os.close(out)
         os.close(err)
+        self._die_with_parent()
         run_worker(worker, messages, interrupts, self._setup)
 
     def _reap(self) -> None:
@@ -232,7 +235,6 @@ def _noted(*_: Any) -> None:
 
 def run_worker(worker: int, messages_fd: int, interrupts_fd: int, setup: Setup) -> None:
     """What a worker process runs, from just after the fork to its end. Never returns."""
-    _die_with_parent()
     logs.take_over_output()
     random.seed()
     if "numpy.random" in sys.modules:
@@ -278,9 +280,11 @@ def _exit(status: int) -> None:
         os._exit(status)
 
 
-def _die_with_parent() -> None:
-    """Linux: be killed when the template is."""
-    if sys.platform == "linux":
-        import ctypes
+def _to_die_with_parent() -> Callable[[], object]:
+    """What a worker calls to be killed when the template is (Linux). Looked up in the template, and not in each worker
+    once more: that would take 0.8 ms of the 4 that its start takes."""
+    if sys.platform != "linux":
+        return lambda: None
+    import ctypes
 
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    return partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)  # PR_SET_PDEATHSIG

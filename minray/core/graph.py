@@ -39,6 +39,9 @@ from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, T
 from minray.core.template import TaskTemplate
 from minray.core.value import FIRST_ERROR, STORED, Value, dependency_failed, fault
 
+#: So many of the calls that a blocked one waits for, directly or not, are looked at when it blocks.
+HURRIED = 100
+
 #: A try at a call that has ended: its worker, its error, for how many seconds it ran, and when it was heard of.
 Ended = tuple[Task, "Worker | None", "Value | None", float, float]
 
@@ -106,10 +109,28 @@ class TaskGraph:
         self.scheduler.dispatch_all()
         self._settle()
 
-    def blocked(self, worker: Worker) -> None:
-        """A call on `worker` waits for objects."""
+    def blocked(self, worker: Worker, ids: Sequence[int] = ()) -> None:
+        """A call on `worker` waits for the objects `ids`."""
         self.scheduler.block(worker)
+        if self.scheduler.hungry:
+            self._hurry(ids)
         self._free_resources()
+
+    def _hurry(self, ids: Sequence[int]) -> None:
+        """What a blocked call waits for comes before what nobody waits for, and so on down: a tree of calls is walked
+        in depth, where one that is walked in breadth would have all of its inner calls blocked at once, on a worker
+        each."""
+        found: list[Task] = []
+        look = list(ids[:HURRIED])
+        for id in look:
+            task = self.tasks.get(id)
+            if task is not None and task.template is not None:
+                if task.state == READY:
+                    found.append(task)
+                elif task.state == WAITING and len(look) < HURRIED:
+                    task.hurried = True
+                    look += task.call.deps
+        self.scheduler.hurry(found)
 
     def unblocked(self, worker: Worker) -> None:
         if worker.id in self.scheduler.workers:

@@ -8,7 +8,9 @@ The rules:
    worker, but only as far as the work already there is known to be short. Nothing is sent behind a blocked worker.
 3. Calls that were sent ahead and not begun are recalled when their worker blocks, runs long, or another has nothing
    to do. A worker answers every recall with what it had not begun, so that each call runs once.
-4. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
+4. In a lane tasks are sent in the order in which they became ready, but for those that a blocked call waits for, which
+   come first (`hurry`).
+5. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
    before all lanes.
 
 Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)``, ``("recall", worker)``,
@@ -36,6 +38,8 @@ STUCK_SECONDS = 0.005
 DEAF_SECONDS = 1.0
 #: Work ahead that is worth a recall when another worker has nothing to do.
 WORTH_STEALING_SECONDS = 0.0005
+#: In a longer queue a task does not come to the front because somebody waits for it: it would have to be searched for.
+HURRY_AMONG = 1000
 #: An idle worker beyond the node's CPUs is stopped after this long.
 SURPLUS_SECONDS = 2.0
 #: So many workers in a row may be lost before they come up, without a retry or a restart of what they were sent being
@@ -183,7 +187,10 @@ class Scheduler:
         lane = self.lanes.get(template.lane_key)
         if lane is None:
             lane = self._new_lane(template)
-        lane.ready.append(task)
+        if task.hurried:
+            lane.ready.appendleft(task)
+        else:
+            lane.ready.append(task)
         if not lane.stalled:
             self.dispatch(lane)
 
@@ -210,6 +217,15 @@ class Scheduler:
             lane.ready.appendleft(task)
         for lane in lanes.values():
             self.dispatch(lane)
+
+    def hurry(self, tasks: list[Task]) -> None:
+        """Put tasks that are ready in front of their lanes, in their order; not where the queue is long."""
+        for task in reversed(tasks):
+            assert task.template is not None
+            ready = self.lanes[task.template.lane_key].ready
+            if len(ready) <= HURRY_AMONG and ready[0] is not task:
+                ready.remove(task)
+                ready.appendleft(task)
 
     def withdraw(self, task: Task) -> None:
         """A task that is ready is not to run after all."""

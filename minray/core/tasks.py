@@ -55,6 +55,7 @@ class Task:
         "call",
         "cancelled",
         "cost",
+        "hurried",
         "id",
         "line",
         "method",
@@ -78,6 +79,7 @@ class Task:
         self.num_returns = num_returns
         self.retries = retries  # how often it may still be run again; -1 is "for ever"
         self.missing = 0
+        self.hurried = False  # a blocked call waits for it
         self.state = WAITING
         self.cost = 0.0
         self.parent = 0  # the call that made this one; 0: the driver, or nobody knows

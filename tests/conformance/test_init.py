@@ -176,7 +176,7 @@ def test_shutdown_does_not_wait_for_what_still_runs(ray: Any, flags: Any) -> Non
 
 
 @pytest.mark.own_session
-@pytest.mark.filterwarnings("ignore:Accessing values")  # which Ray calls deprecated
+@pytest.mark.filterwarnings("ignore")  # Ray calls it deprecated
 def test_what_init_returns_is_a_mapping(ray: Any) -> None:
     context = ray.init(num_cpus=1)
     assert context["node_ip_address"] == context.get("node_ip_address") == dict(context)["node_ip_address"]

@@ -489,7 +489,7 @@ class Simulation:
             self._reply(watch)
         else:
             self.requests[worker.id, number] = watch
-            self.graph.blocked(worker)
+            self.graph.blocked(worker, watch.token[3])
 
     def _on_forget(self, worker: Worker, number: int) -> None:
         watch = self.requests.pop((worker.id, number), None)

@@ -145,6 +145,48 @@ def test_nesting_of_any_depth_does_not_deadlock() -> None:
     assert len(sim.ended) == 21
 
 
+def test_what_a_blocked_call_waits_for_comes_first() -> None:
+    sim = Simulation(CPU=1)
+    parent, *others = [sim.submit(function()) for _ in range(3)]
+    worker = begin(sim, parent)
+    unheeded = worker.submit(function())
+    first, second = worker.submit(function()), worker.submit(function())
+    last = worker.submit(function(), second)  # waits itself, for `second`
+    worker.get(first, last)
+    sim.receive(worker)
+    sim.run()
+    order = list(sim.ended)
+    assert order[:2] == [first, second]
+    assert sum(order.index(call) < order.index(last) for call in (*others, unheeded)) <= 1, "the CPU's next, by then"
+
+
+def test_a_tree_of_calls_needs_workers_for_its_depth_and_not_for_its_breadth() -> None:
+    sim = Simulation(CPU=2)
+    depth = 6
+    below = {sim.submit(function()): depth}
+    blocked: set[int] = set()
+    while begun(sim) > len(blocked - sim.ended.keys()):
+        for worker in sim.living():
+            if worker.running is None or worker.call in blocked:
+                continue
+            if below[worker.call]:
+                children = [worker.submit(function()) for _ in range(2)]
+                below.update(dict.fromkeys(children, below[worker.call] - 1))
+                blocked.add(worker.call)
+                worker.get(*children)
+            else:
+                worker.finish()
+            sim.receive(worker)
+        for worker in sim.living():
+            worker.read()
+            if worker.running is not None and worker.call in blocked and not worker.requests:
+                worker.finish()
+                sim.receive(worker)
+    sim.run()
+    assert len(sim.ended) == 2 ** (depth + 1) - 1
+    assert len(sim.workers) <= 4 * depth, "in breadth there would be 63 calls blocked at once"
+
+
 def test_a_blocked_call_keeps_what_is_no_cpu(sim: Simulation) -> None:
     sim.join(1, GPU=1, CPU=1)
     x, y = sim.submit(function(GPU=1, CPU=1)), sim.submit(function(GPU=1))
