@@ -31,6 +31,8 @@ in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are sh
 `reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `reentry`: calls from a
 `__del__` in the middle of all this. `calling`, `code`: arguments, values and functions on their way.
 
+`measures`: what `util.metrics` records, on its way to the driver.
+
 `as_ray`: how ``import ray`` gives minray, for programs that nobody can edit.
 
 `backend`: the two contracts a backend can meet. Read it before writing one.

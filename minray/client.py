@@ -24,6 +24,7 @@ from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, STORED, Value
 from minray.current_call import current_call
 from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
+from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.strategies import inherit
@@ -174,6 +175,7 @@ class Client:
         self.is_cancelled: Callable[[], bool] = _never
         #: Some thread of the worker reads the channel at all times.
         self.always_read = False
+        self._measured: Outgoing | None = None  # since something was
         self._known: set[bytes] = set()
         self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
         self._on_work: Callable[[list[Message]], None] = list.clear
@@ -204,6 +206,8 @@ class Client:
                 outbox = [self._outbox.popleft() for _ in range(len(self._outbox))]
                 if back:
                     outbox.append((m.RELEASE, back))
+                if self._measured is not None and (sums := self._measured.take()):
+                    outbox.insert(0, (m.MEASURED, sums))  # before the results of the calls that have counted it
                 if outbox:
                     try:
                         self._link.send(outbox)
@@ -465,3 +469,10 @@ class Client:
     def ask(self, topic: str, *args: Any) -> Any:
         reply, _ = self._request(m.ASK, topic, args)
         return reply[3]
+
+    def measured(self) -> Measured:
+        if self.in_process:
+            return OWN
+        if self._measured is None:
+            self._measured = Outgoing(self.flush)
+        return self._measured

@@ -17,6 +17,7 @@ from minray.core.tasks import Node, Worker
 from minray.core.template import RESOURCE_UNIT, Demand
 from minray.core.terms import NODE_ID, Selector, Terms
 from minray.ids import THE_JOB
+from minray.measures import OWN
 
 #: The resource that the node of the driver has, and no other.
 HEAD = "node:__internal_head__"
@@ -81,7 +82,7 @@ class Places:
             "ObjectManagerPort": 0,
             "ObjectStoreSocketName": "",
             "RayletSocketName": "",
-            "MetricsExportPort": 0,
+            "MetricsExportPort": OWN.port,
             "MetricsAgentPort": 0,
             "DashboardAgentListenPort": 0,
             "NodeName": address,

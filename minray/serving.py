@@ -17,6 +17,7 @@ from minray.core.objects import Watch
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
 from minray.exceptions import ActorAlreadyExistsError
+from minray.measures import OWN
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -80,6 +81,7 @@ class Serving:
             m.KILL: lambda worker, msg: graph.actors.killed(msg[1], msg[2]),
             m.FIND: self._on_find,
             m.ASK: self._on_ask,
+            m.MEASURED: lambda _, msg: OWN.merge(msg[1]),
         }
 
     def _unreserve(self, worker: Worker | None, id: int) -> None:

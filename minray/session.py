@@ -18,6 +18,7 @@ from minray import interrupts
 
 if TYPE_CHECKING:
     from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
+    from minray.measures import Measured
 
 
 class Session(Protocol):
@@ -119,6 +120,10 @@ class Session(Protocol):
 
         Raises KeyError, RuntimeError, TypeError or ValueError, as the topic says.
         """
+        ...
+
+    def measured(self) -> Measured:
+        """Where to note what is counted and measured in this process (`minray.util.metrics`)."""
         ...
 
 

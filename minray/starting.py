@@ -27,6 +27,8 @@ _run: Any = None
 _run_pid = 0
 _exit_hook = False
 _context: Context | None = None
+#: Ends the server that exports the metrics of the run, if `init` was given a port for it.
+_stop_exporting: Callable[[], None] | None = None
 
 
 #: Ray's keywords that say where and how its servers run and write logs. minray has no servers: they change nothing.
@@ -44,7 +46,6 @@ _ABOUT_SERVERS = frozenset(
         "system_reserved_memory",
         "_temp_dir",
         "_node_ip_address",
-        "_metrics_export_port",
         "_system_config",
         "_enable_object_reconstruction",
         "_plasma_directory",
@@ -135,7 +136,9 @@ def init(
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
-        others: Ray's other keywords. Those about its servers and logs have no effect.
+        others: Ray's other keywords. `_metrics_export_port` serves what `minray.util.metrics` records, with
+            `prometheus_client`, at that port of 127.0.0.1; without it nothing is served. Those about Ray's servers and
+            logs have no effect.
 
     Returns:
         A context manager that shuts the run down when it is left.
@@ -146,8 +149,11 @@ def init(
         if name in _PLANNED:
             if value not in _PLANNED[name]:
                 raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
-        elif name not in _ABOUT_SERVERS and name != "_memory":
+        elif name not in _ABOUT_SERVERS and name not in ("_memory", "_metrics_export_port"):
             raise RuntimeError(f"Unknown keyword argument(s): {name}")
+    port = others.get("_metrics_export_port")
+    if port is not None and not (isinstance(port, int) and 0 <= port < 1 << 16):
+        raise ValueError(f"_metrics_export_port must be None or a port, 0 to 65535, got: {port!r}.")
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
     check_labels(labels)
     if runtime_env:
@@ -182,7 +188,24 @@ def init(
             "labels": labels,
             "runtime_env": runtime_env,
         }
+        if port is not None:
+            _start_exporting(port)
         return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
+
+
+def _start_exporting(port: int) -> None:
+    """Have metrics served until the run ends."""
+    global _stop_exporting
+    from minray.util.metrics import serve
+
+    _stop_exporting = serve(port)
+
+
+def _end_exporting() -> None:
+    global _stop_exporting
+    stop, _stop_exporting = _stop_exporting, None
+    if stop is not None:
+        stop()
 
 
 def _start(
@@ -205,6 +228,7 @@ def _start(
         )
     except BaseException:
         unguard()
+        _end_exporting()
         raise
     _run_pid = os.getpid()
     _context = context
@@ -263,6 +287,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
         finally:
             set_driver(None)
             unguard()
+            _end_exporting()
 
 
 def _forget_run() -> None:

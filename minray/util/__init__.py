@@ -10,6 +10,7 @@ A name is imported when it is first asked for, so that `import minray` pays for 
 - `state`: what tasks, actors, objects, workers there are. `named`: `list_named_actors`, `get_node_ip_address`.
 - `annotations`: `PublicAPI` and its like. `check_serialize`: `inspect_serializability`. `serialization`:
   `register_serializer`.
+- `metrics`: counters, gauges and histograms, for Prometheus. `iter`: iterators in actors, which Ray deprecates.
 - `debug`: `log_once`. `accelerators`: their names.
 - `sharing`, for these: values that many calls share.
 """
@@ -61,7 +62,9 @@ _MODULES = (
     "dask",
     "debug",
     "helpers",
+    "iter",
     "joblib",
+    "metrics",
     "multiprocessing",
     "queue",
     "scheduling_strategies",

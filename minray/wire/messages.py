@@ -52,5 +52,6 @@ FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered
 READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
 YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
 NEXT = 39  #: (NEXT, request, stream id): answered with ids of its next items; (): none yet; None: none any more
+MEASURED = 40  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -11,6 +11,7 @@ import pytest
 
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.exceptions import GetTimeoutError, RayTaskError
+from minray.measures import Measures
 from minray.refs import ObjectRef
 from minray.session import set_driver
 
@@ -27,6 +28,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
+        self.measures = Measures()
         self.counts: Counter[int] = Counter()
         self.pinned: list[int] = []
         self.submitted: list[TaskTemplate] = []
@@ -168,6 +170,9 @@ class FakeSession:
     def ask(self, topic: str, *args: Any) -> Any:
         assert topic == "resources"
         return {"CPU": 1.0 if args == (True,) else 2.0}
+
+    def measured(self) -> Measures:
+        return self.measures
 
     def close(self, exiting: bool = False) -> None:
         self.closes += 1

@@ -59,6 +59,7 @@ MESSAGES: list[Message] = [
     (m.READY, 10, 5),
     (m.YIELD, 7, 3, [(0, 1, ()), (3, ("a", 0, 9), (4,))]),
     (m.NEXT, 9, 8),
+    (m.MEASURED, [(("histogram", "size", (("tag", "a"),)), "in bytes", (1.0,), (0.5, 1, 0))]),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
 STREAM = b"".join(map(frame, FRAMES))
