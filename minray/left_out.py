@@ -26,7 +26,7 @@ UTIL = {
         'on minray.init(backend="threads") Python\'s own breakpoint() works inside tasks and actors',
     ),
     **dict.fromkeys(("horovod", "lightgbm", "sgd", "xgboost"), "Ray has moved it out of its core"),
-    **dict.fromkeys(("actor_group", "iter_metrics", "serialization_addons", "timer"), "Ray deprecates it as private"),
+    **dict.fromkeys(("actor_group", "serialization_addons", "timer"), "Ray deprecates it as private"),
     "spark": "it starts a cluster on Spark; minray has none",
     "tpu": "there is no support for TPUs",
     "tracing": "Ray exports traces by OpenTelemetry; minray.timeline() has one for Chrome's viewer",

@@ -63,6 +63,7 @@ _MODULES = (
     "debug",
     "helpers",
     "iter",
+    "iter_metrics",
     "joblib",
     "metrics",
     "multiprocessing",
