@@ -27,6 +27,7 @@ from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskE
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
+from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -333,9 +334,9 @@ class Client:
         self._introduce(template)
         first = self._new_ids(1)
         if template.registered_name is None and self._inside():
-            self._send((m.SUBMIT_ACTOR, 0, first, template.key, *call))  # nothing but its name can be refused
+            self._send((m.SUBMIT_ACTOR, 0, first, template.key, *call, caller()))  # only its name can be refused
         else:
-            self._request(m.SUBMIT_ACTOR, first, template.key, *call)
+            self._request(m.SUBMIT_ACTOR, first, template.key, *call, caller())
         self._let_go(call[1], call[2])
         return first
 

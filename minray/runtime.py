@@ -44,6 +44,7 @@ from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.serving import Request, Serving, no_actor
+from minray.sites import caller
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -471,25 +472,26 @@ class Runtime:
 
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
+        site = caller()
         id = next(_ids)
         if self._is_deciding():
             if template.registered_name is not None:
                 raise would_wait()  # to know whether the name is taken
-            self._note(self._created, id, template, call)
+            self._note(self._created, id, template, call, site)
             return id
         with self._lock:
             if self._noted:
                 self._settle()
             try:
-                self._created(id, template, call)
+                self._created(id, template, call, site)
             finally:
                 self._carry_out()
         self._deliver()
         return id
 
-    def _created(self, id: int, template: ActorTemplate, call: EncodedCall) -> None:
+    def _created(self, id: int, template: ActorTemplate, call: EncodedCall, site: str) -> None:
         try:
-            self._serving.create_actor(id, template, Call(*call), None)
+            self._serving.create_actor(id, template, Call(*call), None, site)
         finally:
             self._let_go(call)
 

@@ -111,20 +111,20 @@ class Serving:
         self._graph.submitted(first, template, Call(args, where, deps), worker, parent)
 
     def _on_submit_actor(self, worker: Worker, message: Message) -> None:
-        _, request, id, key, args, where, deps = message
+        _, request, id, key, args, where, deps, site = message
         template = self._templates[key]
         assert isinstance(template, ActorTemplate)
         try:
-            self.create_actor(id, template, Call(args, where, deps), worker)
+            self.create_actor(id, template, Call(args, where, deps), worker, site)
         except ActorAlreadyExistsError as error:
             self._refuse(worker, request, error)
         else:
             self._answer(worker, request, None)
 
-    def create_actor(self, id: int, template: ActorTemplate, call: Call, worker: Worker | None) -> None:
-        """A worker, or the driver, asks for an actor. ActorAlreadyExistsError: its name is taken."""
+    def create_actor(self, id: int, template: ActorTemplate, call: Call, worker: Worker | None, site: str) -> None:
+        """A worker, or the driver, asks for an actor, at `site`. ActorAlreadyExistsError: its name is taken."""
         try:
-            self._graph.actors.created(id, template, call, worker, self._name_key(template))
+            self._graph.actors.created(id, template, call, worker, self._name_key(template), site)
         except ValueError as error:
             raise ActorAlreadyExistsError(str(error)) from None
 

@@ -46,9 +46,18 @@ class ActorTable:
     # -- birth ----------------------------------------------------------------------------------------------------
 
     def created(
-        self, id: int, template: ActorTemplate, call: Call, submitter: Worker | None, name_key: tuple[str, str] | None
+        self,
+        id: int,
+        template: ActorTemplate,
+        call: Call,
+        submitter: Worker | None,
+        name_key: tuple[str, str] | None,
+        site: str = "",
     ) -> Actor:
-        """An actor was asked for. Its handle is counted once for whoever did it. ValueError: the name is taken."""
+        """An actor was asked for, at `site`. Its handle is counted once for whoever did it.
+
+        ValueError: the name is taken.
+        """
         if name_key is not None and name_key in self.names:
             raise ValueError(
                 f"The name {name_key[1]} (namespace={name_key[0]}) is already taken. Please use a different name, or "
@@ -56,6 +65,7 @@ class ActorTable:
             )
         graph = self.graph
         actor = self.actors[id] = Actor(id, template, call)
+        actor.site = site
         if name_key is not None:
             self.names[name_key] = actor
             actor.name_key = name_key
@@ -79,7 +89,7 @@ class ActorTable:
             value = self.graph.objects.value_of(id)
             if value is not None and value[0] >= FIRST_ERROR:
                 error = dependency_failed(creation.name, value)
-                self._die(actor, fault("ActorDied", actor.template.name, actor.id, "its creation failed", error))
+                self._die(actor, _death(actor, "its creation failed", error))
                 return
         self._place(actor)
 
@@ -128,7 +138,7 @@ class ActorTable:
             self._end_if_unused(actor)
             self.graph._settle()
         else:
-            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "its creation failed", error))
+            self._die(actor, _death(actor, "its creation failed", error))
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -157,7 +167,7 @@ class ActorTable:
         if method.stream is not None:
             graph.streams.opened(task, method.stream or None, submitter)
         if actor is None:
-            graph.fail(task, fault("ActorDied", name.partition(".")[0], actor_id, "it is gone", None))
+            graph.fail(task, fault("ActorDied", name.partition(".")[0], actor_id, "it is gone", 0, "", "", "", None))
         elif actor.death is not None:
             graph.fail(task, actor.death)
         else:
@@ -281,7 +291,7 @@ class ActorTable:
         if actor is None or actor.death is not None:
             return
         worker = actor.worker
-        reason = fault("ActorDied", actor.template.name, actor.id, "it was killed by `ray.kill`", None)
+        reason = _death(actor, "it was killed by `ray.kill`")
         if no_restart or actor.restarts == 0 or worker is None:
             self._die(actor, reason, at_once=True)
         else:
@@ -295,7 +305,7 @@ class ActorTable:
         """The actor ended itself: no restart."""
         actor = worker.actor
         if actor is not None and actor.worker is worker:
-            self._die(actor, fault("ActorDied", actor.template.name, actor.id, "exit_actor() is called", None))
+            self._die(actor, _death(actor, "exit_actor() is called"))
 
     def group_removed(self, group: str, cause: str) -> None:
         """A placement group is gone, and the actors that lived in it, or were to."""
@@ -310,7 +320,7 @@ class ActorTable:
             if actor.worker is None:
                 self._die(actor, actor_refused(name, actor.id, group))
             else:
-                self._die(actor, fault("ActorDied", name, actor.id, cause, None), at_once=True)
+                self._die(actor, _death(actor, cause), at_once=True)
 
     def worker_lost(self, worker: Worker, sent: list[Task], cause: str, charged: bool = True) -> None:
         """Its worker is gone: restart it if it may, else fail its calls. `charged`: that counts as a restart."""
@@ -319,7 +329,7 @@ class ActorTable:
             return
         again = [task for task in sent if (task.retries or not charged) and not task.cancelled]
         if charged and (actor.restarts == 0 or not (actor.in_scope or actor.queued or again)):
-            self._die(actor, fault("ActorDied", actor.template.name, actor.id, cause, None), sent)
+            self._die(actor, _death(actor, f"its worker process has died. {cause}"), sent)
             return
         actor.worker = None
         actor.created = False
@@ -352,7 +362,7 @@ class ActorTable:
         worker = actor.worker
         if worker is None or (actor.created and not worker.sent):  # what runs its __init__ may finish that
             reason = "all references to it were removed"
-            self._die(actor, fault("ActorDied", actor.template.name, actor.id, reason, None))
+            self._die(actor, _death(actor, reason))
 
     def _die(self, actor: Actor, death: Value, sent: Sequence[Task] = (), at_once: bool = False) -> None:
         """It is gone for ever, and so are its calls: those in `sent`, at its worker if it still has one, and queued."""
@@ -425,3 +435,10 @@ def _is_full(worker: Worker) -> bool:
     actor = worker.actor
     assert actor is not None
     return len(worker.sent) >= CALLS_AHEAD and not actor.template.concurrent
+
+
+def _death(actor: Actor, cause: str, error: Value | None = None) -> Value:
+    """The fault that calls of a dead actor get. `error`: its __init__ could not run to its end."""
+    pid = actor.worker.pid if actor.worker is not None else 0
+    namespace, name = actor.name_key or ("", "")
+    return fault("ActorDied", actor.template.name, actor.id, cause, pid, name, namespace, actor.site, error)

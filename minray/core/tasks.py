@@ -277,6 +277,7 @@ class Actor:
         "quota",
         "restarted",
         "restarts",
+        "site",
         "template",
         "worker",
     )
@@ -296,6 +297,7 @@ class Actor:
         self.queued = 0
         self.quota: Quota | None = None  # of its streams together, in the present incarnation
         self.name_key: tuple[str, str] | None = None
+        self.site = ""  # where in the program it was asked for
         self.pending: dict[int, int] = {}  # unfinished calls by caller, if there is a limit to them
 
     def __repr__(self) -> str:

@@ -44,15 +44,30 @@ def _object_lost(_: Any, id: int) -> BaseException:
 
 
 def _actor_died(
-    decode: Callable[[Value], Any], actor: str, id: int, cause: str, error: Value | None = None
+    decode: Callable[[Value], Any],
+    actor: str,
+    id: int,
+    cause: str,
+    pid: int,
+    name: str,
+    namespace: str,
+    site: str,
+    error: Value | None,
 ) -> BaseException:
+    hex_id = actor_id(id).hex()
     if error is not None:
         inner = decode(error)
-        return ActorDiedError(inner if isinstance(inner, RayTaskError) else f"{cause}: {inner}", actor_id(id).hex())
-    return ActorDiedError(
-        f"\tclass_name: {actor}\n\tactor_id: {actor_id(id).hex()}\nThe actor is dead because {cause.rstrip('.')}.",
-        actor_id(id).hex(),
-    )
+        return ActorDiedError(inner if isinstance(inner, RayTaskError) else f"{cause}: {inner}", hex_id)
+    known = {
+        "class_name": actor,
+        "actor_id": hex_id,
+        "pid": pid,
+        "name": name,
+        "namespace": namespace,
+        "created at": site,
+    }
+    lines = [f"\t{what}: {value}" for what, value in known.items() if value]
+    return ActorDiedError("\n".join([*lines, f"The actor is dead because {cause.rstrip('.')}."]), hex_id)
 
 
 def _actor_unavailable(_: Any, actor: str, id: int, cause: str) -> BaseException:

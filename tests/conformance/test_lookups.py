@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from importlib import import_module
 from typing import Any
 
@@ -109,6 +110,32 @@ def test_a_dead_actors_error_has_its_id_and_class(ray: Any, Named: Any) -> None:
     assert caught.value.actor_id == actor._actor_id.hex()
     assert f"actor_id: {actor._actor_id.hex()}" in str(caught.value)
     assert "class_name: " in str(caught.value)
+
+
+def test_a_dead_actors_error_has_its_process_and_its_name(ray: Any, flags: Any) -> None:
+    @ray.remote
+    class Named:
+        def pid(self) -> int:
+            return os.getpid()
+
+    actor = Named.options(name=flags.directory, namespace="of the dead").remote()
+    pid = ray.get(actor.pid.remote())
+    ray.kill(actor)
+    with pytest.raises(ray.exceptions.ActorDiedError) as caught:
+        ray.get(actor.pid.remote())
+    for line in (f"pid: {pid}", f"name: {flags.directory}", "namespace: of the dead"):
+        assert f"\t{line}\n" in str(caught.value)
+
+
+@pytest.mark.needs("processes")
+def test_the_error_of_an_actor_that_crashes_says_so(ray: Any) -> None:
+    @ray.remote
+    class Crashing:
+        def crash(self) -> None:
+            os._exit(3)
+
+    with pytest.raises(ray.exceptions.ActorDiedError, match="its worker process has died"):
+        ray.get(Crashing.remote().crash.remote())
 
 
 def test_an_actor_that_fails_at_birth_tells_its_id_with_the_cause(ray: Any) -> None:

@@ -282,9 +282,9 @@ def test_an_open_pool_cannot_be_joined(pool: Any) -> None:
 def test_terminate_ends_what_runs(ray: Any, pool: Any, when: Any, flags: Any) -> None:
     result = pool.map_async(when, ["never", "never"], chunksize=1)
     pool.terminate()
-    flags.up("never")
     with pytest.raises(ray.exceptions.RayActorError):
         result.get(timeout=20)
+    flags.up("never")
     pool.join()
 
 

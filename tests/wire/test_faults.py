@@ -26,14 +26,26 @@ def read(value: Value) -> Any:
     return decode(there, 1, None)
 
 
+KILLED = fault("ActorDied", "A", 255, "it was killed", 7, "joe", "ns", "a.py:1", None)
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "words"),
     [
         (fault("WorkerCrashed", "f", "it crashed"), e.WorkerCrashedError, "Task: f. it crashed"),
         (fault("ObjectLost", 255), e.ObjectLostError, "ff"),
-        (fault("ActorDied", "A", 255, "it was killed", None), e.ActorDiedError, "class_name: A"),
-        (fault("ActorDied", "A", 255, "it was killed", None), e.ActorDiedError, "because it was killed"),
-        (fault("ActorDied", "A", 255, "its creation failed", ERROR), e.ActorDiedError, "KeyError: 'x'"),
+        (
+            KILLED,
+            e.ActorDiedError,
+            "class_name: A",
+        ),
+        (
+            KILLED,
+            e.ActorDiedError,
+            "because it was killed",
+        ),
+        (KILLED, e.ActorDiedError, "name: joe"),
+        (fault("ActorDied", "A", 255, "its creation failed", 7, "", "", "", ERROR), e.ActorDiedError, "KeyError: 'x'"),
         (fault("ActorUnavailable", "A", 255, "it crashed"), e.ActorUnavailableError, "restarted because it crashed"),
         (fault("System", "no more"), e.RaySystemError, "no more"),
     ],
@@ -66,7 +78,11 @@ def test_a_dependant_s_error_is_that_of_its_argument_and_names_every_call_betwee
 
 @pytest.mark.parametrize(
     "value",
-    [fault("WorkerCrashed", "f", "why"), fault("ActorDied", "A", 1, "why", None), fault("ObjectLost", 7)],
+    [
+        fault("WorkerCrashed", "f", "why"),
+        fault("ActorDied", "A", 1, "why", 0, "", "", "", None),
+        fault("ObjectLost", 7),
+    ],
     ids=lambda value: value[1][0],
 )
 def test_the_cause_of_a_dependant_s_error_may_be_a_fault(value: Value) -> None:
@@ -85,7 +101,7 @@ def test_a_long_chain_of_dependants_has_an_error_of_bounded_size_with_both_ends_
 
 
 def test_an_actor_s_death_may_have_an_argument_s_failure_as_its_cause() -> None:
-    died = fault("ActorDied", "A", 1, "its creation failed", dependency_failed("A.__init__", ERROR))
+    died = fault("ActorDied", "A", 1, "its creation failed", 0, "", "", "", dependency_failed("A.__init__", ERROR))
     error = read(died)
     assert isinstance(error, e.ActorDiedError)
     assert "KeyError: 'x'" in str(error) and "A.__init__" in str(error)

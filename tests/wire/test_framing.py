@@ -41,7 +41,7 @@ MESSAGES: list[Message] = [
     (m.LOST, "it crashed"),
     (m.TEMPLATE, b"key", b"pickle"),
     (m.SUBMIT, 1, b"key", (0, (), ()), (), (), 0),
-    (m.SUBMIT_ACTOR, 4, 2, b"key", (0, (), ()), (), ()),
+    (m.SUBMIT_ACTOR, 4, 2, b"key", (0, (), ()), (), (), "a.py:1 in f"),
     (m.SUBMIT_CALL, 3, 2, b"key", (0, (-(2**200),), ()), (), (), 7),
     (m.PUT, 4, (0, b"", ())),
     (m.GET, 5, (1, 2)),
