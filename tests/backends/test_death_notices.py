@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_a_dead_actors_error_says_where_it_was_made(backend: str) -> None:
         def ready(self) -> None: ...
 
     @minray.remote
-    def make() -> object:
+    def make() -> Any:
         return Actor.remote()
 
     here = Actor.remote()
