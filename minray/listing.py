@@ -105,7 +105,7 @@ class Listing:
             "task_id": task_id(task.id).hex(),
             "attempt_number": attempt,
             "name": task.name,
-            "parent_task_id": _DRIVER_TASK if not task.caller else TaskID.nil().hex(),
+            "parent_task_id": _parent(task),
         }
         if task.actor is not None and task.method is not None:
             template = task.actor.template
@@ -330,3 +330,10 @@ def _error_type(error: Value) -> str:
     """Ray's word for the kind of an error."""
     default = "TASK_EXECUTION_EXCEPTION"
     return _ERROR_TYPES.get(error[1][0], default) if error[0] == FAULT else default
+
+
+def _parent(task: Task) -> str:
+    """The call that made it. Nil: a thread that some call has started did."""
+    if not task.caller:
+        return _DRIVER_TASK
+    return (task_id(task.parent) if task.parent else TaskID.nil()).hex()

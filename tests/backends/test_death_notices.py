@@ -23,7 +23,7 @@ def test_a_dead_actors_error_says_where_it_was_made(backend: str) -> None:
     def make() -> Any:
         return Actor.remote()
 
-    here = Actor.remote()
+    here: Any = Actor.remote()
     line = sys._getframe().f_lineno - 1
     there = minray.get(make.remote())
     try:

@@ -132,6 +132,22 @@ def test_methods_of_every_kind_can_be_called(ray: Any) -> None:
     ) == [7, 1, "Derived", 3, 8, "private"]
 
 
+def test_a_property_is_not_an_attribute_of_the_handle(ray: Any) -> None:
+    @ray.remote
+    class Actor:
+        @property
+        def size(self) -> int:
+            return 3
+
+        def method(self) -> int:
+            return self.size
+
+    actor = Actor.remote()
+    with pytest.raises(AttributeError, match="size"):
+        actor.size.remote()
+    assert ray.get(actor.method.remote()) == 3
+
+
 def test_an_undecorated_class_can_be_made_remote_later(ray: Any) -> None:
     class Plain:
         def hello(self) -> str:

@@ -23,6 +23,19 @@ BAD_FOR_BOTH = [
     ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
     ({"resources": ["special"]}, TypeError, "resources"),
     ({"name": 1}, TypeError, "name"),
+    ({"accelerator_type": 1.5}, TypeError, "accelerator_type"),
+    ({"object_store_memory": -2}, ValueError, "object_store_memory"),
+    ({"object_store_memory": 1.5}, TypeError, "object_store_memory"),
+    ({"runtime_env": "fast"}, TypeError, "runtime_env"),
+    ({"scheduling_strategy": 1.5}, TypeError, "scheduling_strategy"),
+    ({"label_selector": "zone"}, TypeError, "label_selector"),
+    ({"fallback_strategy": "zone"}, TypeError, "fallback_strategy"),
+    ({"fallback_strategy": [1]}, ValueError, "fallback_strategy"),
+    ({"placement_group": 1.5}, TypeError, "placement_group"),
+    ({"placement_group_bundle_index": 1.5}, TypeError, "placement_group_bundle_index"),
+    ({"placement_group_capture_child_tasks": "yes"}, TypeError, "placement_group_capture_child_tasks"),
+    ({"enable_task_events": 1.5}, TypeError, "enable_task_events"),
+    ({"_labels": "zone"}, TypeError, "_labels"),
 ]
 BAD_FOR_FUNCTIONS = [
     ({"num_returns": -1}, ValueError, "num_returns"),
@@ -31,6 +44,8 @@ BAD_FOR_FUNCTIONS = [
     ({"max_retries": "often"}, TypeError, "max_retries"),
     ({"retry_exceptions": 1}, TypeError, "retry_exceptions"),
     ({"retry_exceptions": [1]}, ValueError, "retry_exceptions"),
+    ({"_generator_backpressure_num_objects": "few"}, TypeError, "_generator_backpressure_num_objects"),
+    ({"_num_objects_per_yield": -2}, ValueError, "_num_objects_per_yield"),
     ({"max_restarts": 1}, ValueError, "max_restarts"),
     ({"max_concurrency": 2}, ValueError, "max_concurrency"),
     ({"lifetime": "detached"}, ValueError, "lifetime"),
@@ -40,7 +55,15 @@ BAD_FOR_CLASSES = [
     ({"max_restarts": -2}, ValueError, "max_restarts"),
     ({"max_restarts": "often"}, TypeError, "max_restarts"),
     ({"max_task_retries": -2}, ValueError, "max_task_retries"),
+    ({"max_task_retries": "often"}, TypeError, "max_task_retries"),
+    ({"max_concurrency": -2}, ValueError, "max_concurrency"),
     ({"max_concurrency": "many"}, TypeError, "max_concurrency"),
+    ({"max_pending_calls": -2}, ValueError, "max_pending_calls"),
+    ({"max_pending_calls": "many"}, TypeError, "max_pending_calls"),
+    ({"allow_out_of_order_execution": 1.5}, TypeError, "allow_out_of_order_execution"),
+    ({"enable_tensor_transport": 1.5}, TypeError, "enable_tensor_transport"),
+    ({"_actor_generator_backpressure_num_objects": -2}, ValueError, "_actor_generator_backpressure_num_objects"),
+    ({"_actor_generator_backpressure_num_objects": "few"}, TypeError, "_actor_generator_backpressure_num_objects"),
     ({"lifetime": "long"}, ValueError, "lifetime"),
     ({"namespace": 1}, TypeError, "namespace"),
     ({"get_if_exists": 1}, TypeError, "get_if_exists"),
@@ -77,6 +100,34 @@ def test_a_class_refuses_bad_options(ray: Any, options: Any, error: Any, message
         ray.remote(**options)(Plain).remote()
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_calls": -2}, ValueError),
+        ({"max_calls": 1.5}, TypeError),
+        ({"_num_objects_per_yield": 1.5}, TypeError),
+    ],
+    ids=repr,
+)
+def test_a_function_refuses_what_only_its_decorator_takes(ray: Any, options: Any, error: type[Exception]) -> None:
+    (name,) = options
+    with pytest.raises(error, match=name):
+        ray.remote(**options)(lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"concurrency_groups": "io"}, TypeError), ({"concurrency_groups": 1.5}, TypeError)],
+    ids=repr,
+)
+def test_a_class_refuses_what_only_its_decorator_takes(ray: Any, options: Any, error: type[Exception]) -> None:
+    class Plain: ...
+
+    (name,) = options
+    with pytest.raises(error, match=name):
+        ray.remote(**options)(Plain)
+
+
 def test_an_unknown_option_is_refused_with_the_list_of_known_ones(ray: Any) -> None:
     @ray.remote
     def f() -> None: ...
@@ -97,6 +148,7 @@ def test_an_unknown_option_is_refused_with_the_list_of_known_ones(ray: Any) -> N
         {"max_retries": -1, "retry_exceptions": [ValueError, KeyError]},
         {"max_retries": 0, "retry_exceptions": True},
         {"num_returns": None},
+        {"enable_task_events": False},
     ],
     ids=repr,
 )
@@ -112,7 +164,7 @@ def test_a_function_runs_with_good_options(ray: Any, options: Any) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1},
+        {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "enable_task_events": False},
         {"num_cpus": 0.5, "resources": {"special": 0.5}, "name": None, "lifetime": None, "namespace": None},
     ],
     ids=repr,

@@ -58,6 +58,29 @@ def test_a_task_that_has_ended_is_listed(ray: Any, state: Any, eventually: Any) 
         row["nothing"]
 
 
+def test_a_task_names_the_call_that_made_it(ray: Any, state: Any, eventually: Any) -> None:
+    @ray.remote
+    def child() -> None: ...
+
+    @ray.remote
+    def parent() -> None:
+        ray.get(child.remote())
+
+    @ray.remote
+    class Parent:
+        def method(self) -> str:
+            ray.get(child.options(name="of a method").remote())
+            return ray.get_runtime_context().get_task_id()
+
+    ref = parent.remote()
+    ray.get(ref)
+    method = ray.get(Parent.remote().method.remote())
+    (row,) = eventually(lambda: state.list_tasks(filters=[("name", "=", "child"), ("state", "=", "FINISHED")]))
+    assert row.parent_task_id == ref.task_id().hex()
+    (row,) = eventually(lambda: state.list_tasks(filters=[("name", "=", "of a method"), ("state", "=", "FINISHED")]))
+    assert row.parent_task_id == method
+
+
 def test_a_task_that_failed_is_listed_with_its_error(ray: Any, state: Any, eventually: Any) -> None:
     @ray.remote
     def broken() -> None:
