@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rows import actors, crowds, graph, life, load, objects, placement, tasks
+from rows import actors, crowds, graph, life, load, objects, placement, streams, tasks
 from rows.base import Row
 
 ROWS: list[Row] = [
@@ -26,6 +26,10 @@ ROWS: list[Row] = [
     crowds.N_TO_N,
     crowds.LIVES,
     placement.GROUPS,
+    streams.COROUTINES,
+    streams.STREAM,
+    streams.QUEUE,
+    streams.MAP,
     objects.PUT_SMALL,
     objects.GET_SMALL,
     objects.PUT_LARGE,
