@@ -46,6 +46,12 @@ class Echo:
         return value
 
 
+def count() -> Iterator[int]:
+    # Not `yield from`: Ray sends to what it reads, and a range cannot be sent to.
+    for i in range(ITEMS):  # noqa: UP028
+        yield i
+
+
 def square(number: int) -> int:
     return number * number
 
@@ -65,13 +71,8 @@ def _(ray: Any) -> float:
 
 @STREAM.on(*RAY_API)
 def _(ray: Any) -> float:
-    @ray.remote(num_returns="streaming")
-    def count() -> Iterator[int]:
-        # Not `yield from`: Ray sends to what it reads, and a range cannot be sent to.
-        for i in range(ITEMS):  # noqa: UP028
-            yield i
-
-    return rate(lambda: expect(sum(ray.get(ref) for ref in count.remote()), sum(range(ITEMS))), ITEMS)
+    counted = ray.remote(num_returns="streaming")(count)
+    return rate(lambda: expect(sum(ray.get(ref) for ref in counted.remote()), sum(range(ITEMS))), ITEMS)
 
 
 @QUEUE.on(*RAY_API)
