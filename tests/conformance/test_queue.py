@@ -232,6 +232,7 @@ def test_shutdown_ends_the_actor(ray: Any, module: Any, force: bool) -> None:
 
 
 def test_shutdown_with_grace_answers_the_calls_made_before(ray: Any, queue: Any) -> None:
+    queue.put("first")  # calls that wait for the actor to come up may be overtaken, in Ray, by the one that ends it
     answers = [queue.actor.put_nowait.remote(item) for item in range(10)]
     queue.shutdown(grace_period_s=20)
     assert ray.get(answers) == [None] * 10

@@ -144,20 +144,32 @@ def test_an_error_on_one_thread_ends_nothing_else(ray: Any, crowd: Any) -> None:
 
 
 @pytest.mark.needs("processes")
-def test_sys_exit_on_a_thread_ends_the_actor(ray: Any) -> None:
+def test_sys_exit_on_a_thread_ends_the_actor(ray: Any, flags: Any, eventually: Any) -> None:
     @ray.remote(max_concurrency=2)
     class Actor:
         def leave(self) -> None:
             raise SystemExit(3)
 
         def stay(self) -> None:
-            time.sleep(600)
+            flags.up("staying")
+            flags.wait("go")
 
     actor = Actor.remote()
-    refs = [actor.stay.remote(), actor.leave.remote()]
-    for ref in refs:
-        with pytest.raises(ray.exceptions.ActorDiedError):
-            ray.get(ref)
+    staying = actor.stay.remote()
+    flags.wait("staying")
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.leave.remote())
+    flags.up("go")
+    ray.wait([staying])
+
+    def is_dead() -> bool:
+        try:
+            ray.get(actor.stay.remote())
+        except ray.exceptions.RayActorError as error:
+            return isinstance(error, ray.exceptions.ActorDiedError)
+        return False
+
+    eventually(is_dead)
 
 
 def test_a_threaded_actor_can_be_killed_in_the_middle_of_its_calls(ray: Any, flags: Any) -> None:
