@@ -11,6 +11,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from threading import get_ident
@@ -104,14 +105,20 @@ def _parent() -> int:
 class _Notice:
     """A request that nobody waits for: whoever reads the answer calls back."""
 
-    __slots__ = ("_callback", "reply")
+    __slots__ = ("_callback", "_flush", "reply")
 
-    def __init__(self, callback: Callable[[Message], None]) -> None:
-        self._callback = callback
+    def __init__(self, callback: Callable[[Message], None], flush: Callable[[], None]) -> None:
+        self._callback: Callable[[Message], None] | None = callback
+        self._flush = flush
         self.reply: Message = ()
 
     def finish(self) -> None:
-        self._callback(self.reply)
+        callback, self._callback = self._callback, None
+        assert callback is not None
+        callback(self.reply)
+        # Who is called back may be done with the value before this thread lets go of it here.
+        del callback
+        self._flush()
 
 
 class _Fetched:
@@ -130,7 +137,10 @@ class _Fetched:
         for id, value in zip(self._reply[2], self._reply[3]):
             result = self._client.codec.decode(value, id)
             if value[0] >= FIRST_ERROR:
-                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                try:
+                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                finally:
+                    del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
         return results
 
@@ -262,7 +272,7 @@ class Client:
             if reply[0] == m.VALUES:
                 _Fetched(self, reply)
 
-        self._requests[number] = _Notice(give_back)
+        self._requests[number] = _Notice(give_back, self.flush)
         if waiting.reply is None:
             self._send((m.FORGET, number))
         else:
@@ -299,6 +309,9 @@ class Client:
 
     def release(self, id: int) -> None:
         self.counts.drop(id)
+
+    def give_back(self) -> None:
+        self.flush()
 
     def pin(self, id: int) -> None:
         self._send((m.PIN, id))
@@ -434,7 +447,7 @@ class Client:
     def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
         """Ask, and call back with the answer on the thread that reads it."""
         number = next(self._numbers)
-        self._requests[number] = _Notice(partial(self._noticed, callback))
+        self._requests[number] = _Notice(partial(self._noticed, callback), self.flush)
         self._pending.add(number)
         self._send((op, number, *rest))
         self._hear()
@@ -444,7 +457,11 @@ class Client:
         if not self.always_read:
             hearing = Waiting()
             if self._hearing.setdefault(0, hearing) is hearing:
-                threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
+                threading.Thread(target=self._listen, args=(hearing,), name="minray-futures", daemon=True).start()
+
+    def _listen(self, hearing: Waiting) -> None:
+        with suppress(SystemExit):  # the owner is gone, or the worker was killed
+            self.reader.wait(hearing)
 
     def _noticed(self, callback: Callable[[Message], None], reply: Message) -> None:
         """An answer has come that no thread waits for. The thread that reads."""

@@ -580,7 +580,10 @@ class Runtime:
                 continue  # another one failed, and is raised below
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
-                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                try:
+                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                finally:
+                    del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
         return results
 
@@ -724,6 +727,9 @@ class Runtime:
         if self._idle:
             self._idle = False
             self._pool.wake()
+
+    def give_back(self) -> None:
+        pass  # here a reference is released when it is dropped
 
     def pin(self, id: int) -> None:
         self.retain(id)

@@ -148,6 +148,10 @@ class Serving:
     def _on_wait(self, worker: Worker, message: Message) -> None:
         _, number, ids, count, block = message
         request = Request(worker, m.WAIT, number, ids)
+        if not block and len(self._graph.ready(ids)) < count:
+            # It only looks, perhaps again and again: what it looks for may need the CPU that it holds.
+            self._graph.blocked(worker)
+            self._graph.unblocked(worker)
         self._watch(request, self._graph.watched(ids, count if block else 0, request))
 
     def _on_ready(self, worker: Worker, message: Message) -> None:
