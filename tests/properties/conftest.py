@@ -15,6 +15,7 @@ profiles.load()
 @pytest.fixture(scope="module", params=["threads", "loky"])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a backend that a run is alive on."""
+    minray.shutdown()  # that of the conformance suite is alive until the last test
     minray.init(backend=request.param, num_cpus=2)
     yield request.param
     minray.shutdown()

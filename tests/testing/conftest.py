@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import minray
+
 Pytest = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _no_run() -> None:
+    """The run of the conformance suite is alive until the last test."""
+    minray.shutdown()
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from minray.testing import Program, Serial, actor_programs, task_graphs
 from minray.testing.equivalence import outcome
 
 #: As many as are needed to come across most kinds of statements.
-some = settings(max_examples=4, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+few: Any = {"max_examples": 4, "deadline": None, "suppress_health_check": list(HealthCheck)}
+some = settings(derandomize=True, database=None, **few)
 
 
 @pytest.mark.parametrize("programs", [task_graphs(), actor_programs()], ids=["tasks", "actors"])
