@@ -34,7 +34,7 @@ from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
-from minray.core.value import FIRST_ERROR, Value
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
@@ -42,6 +42,7 @@ from minray.machine import gpu_names
 from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
+from minray.room import PATIENCE_SECONDS, RoomMaker
 from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -85,6 +86,8 @@ def start(
         num_gpus=num_gpus,
         memory=options.pop("memory", None),
         object_store_memory=options.pop("object_store_memory", None),
+        spill_directory=options.pop("spill_directory", None),
+        disk_threshold=options.pop("disk_threshold", 1.0),
         resources=resources or {},
         isolate=options.pop("isolate", True),
         log_to_driver=options.pop("log_to_driver", True),
@@ -122,7 +125,8 @@ class Runtime:
         self._pool = pool
         self._lock = ReentrantLock()
         self._is_deciding = owner_of(self._lock)  # the calling thread, that is
-        self._graph = TaskGraph(int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY)))
+        history = int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY))
+        self._graph = TaskGraph(history, self._share_of)
         self._entries = self._graph.objects.entries
         self._freed = self._graph.objects.freed
         self._outbox: deque[tuple[Any, ...]] = deque()
@@ -168,8 +172,11 @@ class Runtime:
         listing.rows["placement_groups"] = self._places.rows
         self._serving.questions["rows"] = listing.answer
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
+        if pool.store is not None:
+            pool.store.bind(RoomMaker(pool.store, self._ask_room, self._moved), self._give_room_back)
         with self._lock:
             for node in self.nodes:
+                self._graph.memory.joined(node.id, node.store_bytes)
                 head = node is self.nodes[0]
                 self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
@@ -209,6 +216,12 @@ class Runtime:
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
                     outbox.append((decision[1].id, (m.STOP,)))
+                elif op == "grant" or op == "trim":
+                    self._share_room(op, decision[1], decision[2])
+                elif op == "room":
+                    self._give_room(decision[1], decision[2])
+                elif op == "bury":
+                    outbox.append((0, op, decision[1], decision[2]))
                 elif op == "infeasible":
                     outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill
@@ -320,6 +333,12 @@ class Runtime:
                     elif what == "warn":
                         with suppress(OSError, ValueError):  # nobody reads stderr
                             sys.stderr.write(f"{item[2]}\n")
+                    elif what == "bury":
+                        assert pool.store is not None
+                        pool.store.bury(item[2], item[3])
+                    elif what == "trim":
+                        assert pool.store is not None
+                        self._note(self._graph.room_given_back, None, pool.store.trim(item[2]), True)
                     else:
                         assert pool.store is not None
                         pool.store.free(item[2])
@@ -578,11 +597,28 @@ class Runtime:
             value = self._graph.objects.value_of(id)
             if value is None:
                 continue  # another one failed, and is raised below
+            if value[0] == STORED or value[0] == SPILLED:
+                results.append(self._read(id))
+                continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
                 raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
             results.append(result)
         return results
+
+    def _read(self, id: int) -> Any:
+        """Read a stored value, which somebody may move to disk meanwhile."""
+        objects = self._graph.objects
+        with self._lock:
+            value = objects.value_of(id)
+            assert value is not None
+            bytes = bytes_of(id, value[0])
+            objects.retain(bytes)  # at once, even if this thread is in the middle of an event
+            objects.memory.used(bytes)
+        try:
+            return self._codec.decode(value, id)
+        finally:
+            self.release(bytes)
 
     def _hear_of(self, ids: Sequence[int]) -> None:
         """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""
@@ -740,6 +776,60 @@ class Runtime:
             self._carry_out()
         self._deliver()
         return found
+
+    # -- memory for values ----------------------------------------------------------------------------------------
+
+    def _share_of(self, location: Any) -> tuple[int, int]:
+        assert self._pool.store is not None
+        return self._pool.store.share(location)
+
+    def _share_room(self, op: str, writer: int, amount: int) -> None:
+        """Grant a writer memory, or ask it for what it does not use. Under the lock."""
+        if writer:
+            self._outbox.append((writer, (m.ROOM, amount if op == "grant" else -amount)))
+            if op == "trim":
+                self._outbox.append((writer, "interrupt"))
+        elif op == "grant":
+            assert self._pool.store is not None
+            self._pool.store.grant(amount)
+        else:
+            self._outbox.append((0, op, amount))
+
+    def _give_room(self, token: Any, answer: tuple[Any, ...]) -> None:
+        """Answer a writer that needs memory. Under the lock."""
+        if type(token) is Waiting:
+            token.reply = answer
+            token.finish()
+        else:
+            self._serving.give_room(token, answer)
+
+    def _ask_room(self, missing: int, spare: int) -> Any:
+        """Ask for memory that the driver needs for a value; None: not here, where nobody must wait."""
+        if self._inside():
+            return None
+        waiting = Waiting()
+        with self._lock:
+            self._event()
+            self._graph.asked_room(None, missing, spare, waiting)
+            self._carry_out()
+        self._deliver()
+        if not waiting.done:
+            self._reader.wait(waiting, PATIENCE_SECONDS)
+            with self._lock:
+                self._graph.room_forgotten(waiting)
+                self._carry_out()
+            self._deliver()
+        return waiting.reply
+
+    def _moved(self, id: int, location: Any) -> None:
+        with self._lock:
+            self._event()
+            self._graph.moved(None, id, location)
+            self._carry_out()
+        self._deliver()
+
+    def _give_room_back(self, amount: int) -> None:
+        self._noted.append(partial(self._graph.room_given_back, None, amount, False))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Task:
         "cost",
         "hurried",
         "id",
+        "lent",
         "line",
         "method",
         "missing",
@@ -85,6 +86,7 @@ class Task:
         self.parent = 0  # the call that made this one; 0: the driver, or nobody knows
         self.cancelled = False  # somebody has asked for that when it was at a worker already
         self.worker: Worker | None = None
+        self.lent: list[int] | None = None  # bytes that its worker was sent with it
         self.template: TaskTemplate | None = None
         self.actor: Actor | None = None
         self.method: MethodTemplate | None = None  # of an actor's call; its creation has none
