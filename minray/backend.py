@@ -74,13 +74,14 @@ class Store(Protocol):
     room that it keeps for the next ones (`minray.core.memory` has the rules). What finds no memory goes to disk.
     """
 
-    def bind(self, make_room: Callable[[int, int], bool], give_back: Callable[[int], None]) -> None:
+    def bind(self, make_room: Callable[[int, int, int], bool], give_back: Callable[[int], None]) -> None:
         """Count memory from now on, of which nothing is granted yet. The session of this process, once, first of all.
 
-        `write` calls ``make_room(missing, spare)`` where it lacks `missing` bytes, while it has `spare` that hold
-        nothing but cannot be used; True: it is to look again, False: there is no room. It is called under no lock, and
-        may block and raise OutOfDiskError. ``give_back(bytes)`` says what was granted and is not needed any more; it
-        takes no lock.
+        `write` calls ``make_room(missing, spare, attempt)`` where it lacks `missing` bytes, while it has `spare` that
+        hold nothing but cannot be used. True: it is to look again (its next attempt, which are counted from 0); False:
+        there is no room. It is called under no lock, and may block and raise OutOfDiskError.
+
+        ``give_back(bytes)`` says what was granted and is not needed any more; it takes no lock.
         """
         ...
 

@@ -297,10 +297,11 @@ class Client:
 
     # -- memory for values ----------------------------------------------------------------------------------------
 
-    def _ask_room(self, missing: int, spare: int) -> Any:
+    def _ask_room(self, missing: int, spare: int, first: bool) -> Any:
         if self._inside():
             return None
-        reply, _ = self._request(m.NEED, missing, spare, timeout=PATIENCE_SECONDS, give_back=self._move_nothing)
+        needs = (missing, spare, first)
+        reply, _ = self._request(m.NEED, *needs, timeout=PATIENCE_SECONDS, give_back=self._move_nothing)
         return reply[3]
 
     def _move_nothing(self, reply: Message) -> None:

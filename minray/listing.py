@@ -288,7 +288,7 @@ class Listing:
             return len(data)
         if kind == BUFFERED:
             return len(data[0]) + sum(len(buffer) for buffer in data[1])
-        if kind == STORED or kind == SPILLED:
+        if kind in (STORED, SPILLED):
             return self._size(data)
         return 0 if kind == FAULT else sys.getsizeof(data)
 

@@ -22,15 +22,15 @@ PATIENCE_SECONDS = 0.2
 class RoomMaker:
     """What a store calls that lacks memory, see `minray.backend.Store.bind`."""
 
-    def __init__(self, store: Store, ask: Callable[[int, int], Any], moved: Callable[[int, Any], None]) -> None:
-        """`ask(missing, spare)` returns the owner's answer, None if that cannot be waited for here. `moved(id,
+    def __init__(self, store: Store, ask: Callable[[int, int, bool], Any], moved: Callable[[int, Any], None]) -> None:
+        """`ask(missing, spare, first)` returns the owner's answer, None if that cannot be waited for here. `moved(id,
         location)` tells it where a value is now; None: where it was."""
         self._store = store
         self._ask = ask
         self._moved = moved
 
-    def __call__(self, missing: int, spare: int) -> bool:
-        answer = self._ask(missing, spare)
+    def __call__(self, missing: int, spare: int, attempt: int) -> bool:
+        answer = self._ask(missing, spare, attempt == 0)
         if answer is None or answer[0] == FULL:
             return False
         if answer[0] == OWN:

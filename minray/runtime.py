@@ -378,6 +378,7 @@ class Runtime:
                 if worker is None:  # it was given up: what it still says is not heard
                     if messages[-1][0] == m.LOST:
                         self._forget_worker(id)
+                        graph.writer_gone(id)
                     continue
                 for message in messages:
                     handlers[message[0]](worker, message)
@@ -427,6 +428,7 @@ class Runtime:
     def _on_lost(self, worker: Worker, message: Message) -> None:
         self._forget_worker(worker.id)
         self._graph.worker_lost(worker, message[1])
+        self._graph.writer_gone(worker.id)
 
     def _forget_worker(self, id: int) -> None:
         self._known.pop(id, None)
@@ -803,14 +805,14 @@ class Runtime:
         else:
             self._serving.give_room(token, answer)
 
-    def _ask_room(self, missing: int, spare: int) -> Any:
+    def _ask_room(self, missing: int, spare: int, first: bool) -> Any:
         """Ask for memory that the driver needs for a value; None: not here, where nobody must wait."""
         if self._inside():
             return None
         waiting = Waiting()
         with self._lock:
             self._event()
-            self._graph.asked_room(None, missing, spare, waiting)
+            self._graph.asked_room(None, missing, spare, first, waiting)
             self._carry_out()
         self._deliver()
         if not waiting.done:

@@ -81,7 +81,7 @@ class Serving:
             m.KILL: lambda worker, msg: graph.actors.killed(msg[1], msg[2]),
             m.FIND: self._on_find,
             m.ASK: self._on_ask,
-            m.NEED: lambda worker, msg: graph.asked_room(worker, msg[2], msg[3], (worker, msg[1])),
+            m.NEED: lambda worker, msg: graph.asked_room(worker, msg[2], msg[3], msg[4], (worker, msg[1])),
             m.GAVE: lambda worker, msg: graph.room_given_back(worker, msg[1], msg[2]),
             m.MOVED: lambda worker, msg: graph.moved(worker, msg[1], msg[2]),
         }

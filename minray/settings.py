@@ -25,9 +25,9 @@ def spill_directory(chosen: Any, config: Mapping[str, Any]) -> str | None:
 
     ValueError: it is no path, or a storage of another kind than a directory.
     """
-    found = chosen or config.get("object_spilling_directory") or os.environ.get("RAY_object_spilling_directory")
+    found = chosen or _find("object_spilling_directory", config)
     if not found:
-        text = config.get("object_spilling_config") or os.environ.get("RAY_object_spilling_config")
+        text = _find("object_spilling_config", config)
         if text:
             storage = json.loads(text)
             found = storage.get("params", {}).get("directory_path")
@@ -42,10 +42,15 @@ def spill_directory(chosen: Any, config: Mapping[str, Any]) -> str | None:
 
 def number(name: str, default: float, config: Mapping[str, Any]) -> float:
     """The setting `name`. ValueError: it is no number."""
-    value = config.get(name, os.environ.get(f"RAY_{name}"))
+    value = _find(name, config)
     if value is None:
         return default
     try:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a number, got: {value!r}.") from None
+
+
+def _find(name: str, config: Mapping[str, Any]) -> Any:
+    found = config.get(name)
+    return os.environ.get(f"RAY_{name}") if found is None else found

@@ -87,12 +87,12 @@ class SharedStore:
         self._freed: deque[Location] = deque()  # while the thread had the lock already, in order
         self._mappings: OrderedDict[str, mmap.mmap] = OrderedDict()
         self._leases: dict[int, weakref.ref[Any]] = {}  # by id: an array's weakref has no hash
-        self._make_room: Callable[[int, int], bool] | None = None
+        self._make_room: Callable[[int, int, int], bool] | None = None
         self._give_back: Callable[[int], None] | None = None
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def bind(self, make_room: Callable[[int, int], bool], give_back: Callable[[int], None]) -> None:
+    def bind(self, make_room: Callable[[int, int, int], bool], give_back: Callable[[int], None]) -> None:
         self._make_room = make_room
         self._give_back = give_back
         self._granted = 0
@@ -116,13 +116,13 @@ class SharedStore:
 
     def _place(self, needed: int) -> tuple[Arena, int] | None:
         """Room in memory; None if there is none. Without the lock."""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             with self._lock:
                 self._settle()
                 found = self._allocate(needed)
             if not isinstance(found, Short):
                 return found
-            if self._make_room is None or not self._make_room(*found):
+            if self._make_room is None or not self._make_room(*found, attempt):
                 break
         with self._lock:
             self._retire(0)

@@ -57,6 +57,7 @@ class TaskGraph:
         self.memory = Memory(self.out, share)
         self.objects = self.memory.objects = ObjectTable(self.memory)
         self.scheduler = Scheduler(self.out)
+        self.memory.workers = self.scheduler.workers
         self.actors = ActorTable(self)
         self.streams = StreamTable(self)
         self.placement = PlacementTable(self)
@@ -88,8 +89,6 @@ class TaskGraph:
         loans, worker.loans = worker.loans, {}
         for id, count in loans.items():
             self.objects.release(id, count)
-        self.memory.lost(worker)
-        self._moving()
         if worker.actor is not None:
             self.actors.worker_lost(worker, sent, cause, charged)
         elif sent:
@@ -150,14 +149,20 @@ class TaskGraph:
 
     # -- memory ---------------------------------------------------------------------------------------------------
 
-    def asked_room(self, worker: Worker | None, needed: int, spare: int, token: Any) -> None:
+    def asked_room(self, worker: Worker | None, needed: int, spare: int, first: bool, token: Any) -> None:
         """A writer of values needs memory: see `Memory.asked`."""
-        self.memory.asked(worker, needed, spare, token)
+        self.memory.asked(worker, needed, spare, first, token)
         self._moving()
 
     def moved(self, worker: Worker | None, id: int, location: Any) -> None:
         """A writer has moved a value to disk (`location` None: it could not): see `Memory.moved`."""
         self.memory.moved(worker, id, location)
+        self._moving()
+
+    def writer_gone(self, worker: int) -> None:
+        """A worker writes no more: its process is gone, perhaps some time after it was given up. See
+        `Memory.writer_gone`."""
+        self.memory.writer_gone(worker)
         self._moving()
 
     def room_given_back(self, worker: Worker | None, amount: int, trimmed: bool) -> None:
@@ -477,7 +482,7 @@ class TaskGraph:
         workers = self.scheduler.workers.values()
         self.objects.check(worker.loans for worker in workers)
         self.scheduler.check()
-        self.memory.check(self.scheduler.workers)
+        self.memory.check()
         self.actors.check()
         self.streams.check()
         for task, *_ in self.history or ():

@@ -18,7 +18,7 @@ Decisions, beside those of the graph: ``("grant", writer, bytes)``, ``("trim", w
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minray.core.objects import Residence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from minray.core.objects import ObjectTable
     from minray.core.tasks import Worker
 
-#: What is granted at least, as long as more than half of the limit is free.
+#: What is granted at least, as long as more than half of the limit is free and this is a small part of it.
 STEP_BYTES = 16 << 20
 
 # Answers. `SPILL` comes with ((object id, location), ...).
@@ -92,7 +92,8 @@ class Memory(Residence):
         """`share` says of a location who wrote it, and how much memory it takes (0: it is on disk)."""
         self.out = out
         self.rooms: dict[int, Room] = {}  # by node; the first is the driver's
-        self.objects: ObjectTable  # set by the graph
+        self.objects: ObjectTable  # these two are set by the graph
+        self.workers: dict[int, Worker]
         self.moving: dict[int, int] = {}  # by writer: how many values it has been told to move
         self._share = share
         self._homes: dict[int, Room] = {}  # by writer
@@ -137,12 +138,17 @@ class Memory(Residence):
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def asked(self, worker: Worker | None, needed: int, spare: int, token: Any) -> None:
+    def asked(self, worker: Worker | None, needed: int, spare: int, first: bool, token: Any) -> None:
         """A worker (None: the driver) needs `needed` bytes beyond its grant; `spare` of that it does not use itself,
-        but cannot use for what it needs. Answered with ``("room", token, answer)``."""
+        but cannot use for what it needs. Answered with ``("room", token, answer)``.
+
+        `first`: this time. Then it may not have heard yet of values that it wrote and that nobody needs any more.
+        """
         ask = Ask(worker, needed, spare, token)
         room = self._home(worker)
         room.granted.setdefault(ask.writer, 0)
+        if first:
+            ask.spare = max(spare, room.idle(ask.writer))
         if not self._answer(room, ask):
             room.waiting.append(ask)
 
@@ -166,6 +172,8 @@ class Memory(Residence):
 
     def _answer(self, room: Room, ask: Ask) -> bool:
         """Answer it if that is possible now."""
+        if ask.worker is not None and ask.worker.id not in self.workers:
+            return True  # it was given up, and nobody hears the answer
         ahead = 0
         for other in room.waiting:
             if other is ask:
@@ -174,8 +182,8 @@ class Memory(Residence):
         free = max(0, room.free - ahead)
         missing = ask.needed - free
         if missing <= 0:
-            step = STEP_BYTES if 2 * free > room.limit else 0
-            self._grant(room, ask.writer, max(ask.needed, min(step, free)))
+            step = min(STEP_BYTES, free // 4) if 2 * free > room.limit else 0
+            self._grant(room, ask.writer, max(ask.needed, step))
             self.out.append(("room", ask.token, (GRANTED,)))
             return True
         if ask.spare >= missing:
@@ -266,24 +274,23 @@ class Memory(Residence):
 
     # -- the end of a writer --------------------------------------------------------------------------------------
 
-    def lost(self, worker: Worker) -> None:
-        """A worker is gone, and its loans have been given back. What it wrote and somebody still needs stays; the rest
-        of its memory is free."""
-        self.moving.pop(worker.id, None)
-        room = self._homes.pop(worker.id, None)
+    def writer_gone(self, id: int) -> None:
+        """A worker's process is gone. What it wrote and somebody still needs stays; the rest of its memory is free."""
+        self.moving.pop(id, None)
+        room = self._homes.pop(id, None)
         if room is None:
             return  # it has never written anything large
-        room.waiting = deque(ask for ask in room.waiting if ask.worker is not worker)
-        room.trimming.discard(worker.id)
-        live = room.live.get(worker.id, 0)
+        room.waiting = deque(ask for ask in room.waiting if ask.writer != id)
+        room.trimming.discard(id)
+        live = room.live.get(id, 0)
         if live:
-            room.granted[worker.id] = min(room.granted[worker.id], live)
+            room.granted[id] = min(room.granted[id], live)
         else:
-            room.granted.pop(worker.id, None)
-            room.live.pop(worker.id, None)
-        kept = [bytes for bytes, where in room.resident.items() if where[0] == worker.id]
-        kept += [bytes for bytes, writer in self._on_disk.items() if writer == worker.id]
-        self.out.append(("bury", worker.id, [self._location(bytes) for bytes in kept]))
+            room.granted.pop(id, None)
+            room.live.pop(id, None)
+        kept = [bytes for bytes, where in room.resident.items() if where[0] == id]
+        kept += [bytes for bytes, writer in self._on_disk.items() if writer == id]
+        self.out.append(("bury", id, [self._location(bytes) for bytes in kept]))
         self._go_on(room)
 
     def _location(self, bytes: int) -> Any:
@@ -293,7 +300,7 @@ class Memory(Residence):
 
     # -- invariants -----------------------------------------------------------------------------------------------
 
-    def check(self, workers: Iterable[int]) -> None:
+    def check(self) -> None:
         """Grants stay within limits, books agree with what there is, and nobody waits for nothing."""
         entries = self.objects.entries
         resident = {bytes for room in self.rooms.values() for bytes in room.resident}
@@ -307,4 +314,4 @@ class Memory(Residence):
                 live[writer] = live.get(writer, 0) + size
             assert live == {writer: size for writer, size in room.live.items() if size}, room
             assert not room.waiting or room.waiting[0].tried & room.trimming, f"{room} waits for nothing"
-        assert self.moving.keys() <= {0, *workers}, self.moving
+        assert self.moving.keys() <= self._homes.keys(), self.moving

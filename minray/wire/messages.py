@@ -53,7 +53,7 @@ FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered
 READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
 YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
 NEXT = 39  #: (NEXT, request, stream id): answered with ids of its next items; (): none yet; None: none any more
-NEED = 40  #: (NEED, request, bytes, spare bytes): memory for values; answered as `minray.core.memory` says
+NEED = 40  #: (NEED, request, bytes, spare bytes, first time): memory for values; answered as in `minray.core.memory`
 GAVE = 41  #: (GAVE, bytes, asked to): memory for values given back
 MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, as you said, or could not be
 

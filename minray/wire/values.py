@@ -53,7 +53,7 @@ def decode(value: Value, id: int, read: Read | None) -> Any:
         return pickle.loads(data)
     if kind == BUFFERED:
         return pickle.loads(data[0], buffers=data[1])
-    if kind == STORED or kind == SPILLED:
+    if kind in (STORED, SPILLED):
         assert read is not None
         body, buffers = read(bytes_of(id, kind), data)
         return pickle.loads(body, buffers=buffers)

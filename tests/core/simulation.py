@@ -416,6 +416,8 @@ class Simulation:
             known = self.scheduler.workers.get(worker.id)
             if message[0] == "lost":
                 self._forget(worker.id)
+                if known is None:
+                    self.graph.writer_gone(worker.id)
             if known is not None:  # else it was given up, and what it still says is not heard
                 handle: Callable[..., None] = getattr(self, f"_on_{message[0]}")
                 handle(known, *message[1:])
@@ -460,6 +462,7 @@ class Simulation:
 
     def _on_lost(self, worker: Worker, cause: str) -> None:
         self.graph.worker_lost(worker, cause)
+        self.graph.writer_gone(worker.id)
 
     def _on_release(self, worker: Worker, back: tuple[tuple[int, int], ...]) -> None:
         for id, number in back:
