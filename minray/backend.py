@@ -52,6 +52,8 @@ class PoolConfig:
     isolate: bool = True  #: copy at every boundary
     log_to_driver: bool = True
     preload: Sequence[str] = ()  #: modules that every worker in a process of its own imports first
+    memory_threshold: float = 0.95  #: the share of the machine's memory in use from which on there are fewer tasks
+    memory_refresh: float = 0.0  #: how often to look (s); 0: never
     address: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  #: init keywords of the backend's own
 

@@ -31,6 +31,7 @@ _ERROR_TYPES = {
     "ActorUnavailable": "ACTOR_UNAVAILABLE",
     "Cancelled": "TASK_CANCELLED",
     "ObjectLost": "OBJECT_LOST",
+    "OutOfMemory": "OUT_OF_MEMORY",
     "WorkerCrashed": "WORKER_DIED",
 }
 

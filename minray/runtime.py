@@ -39,6 +39,7 @@ from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, R
 from minray.ids import actor_id
 from minray.listing import Listing
 from minray.machine import gpu_names
+from minray.monitor import Monitor
 from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
@@ -88,6 +89,8 @@ def start(
         object_store_memory=options.pop("object_store_memory", None),
         spill_directory=options.pop("spill_directory", None),
         disk_threshold=options.pop("disk_threshold", 1.0),
+        memory_threshold=options.pop("memory_threshold", 1.0),
+        memory_refresh=options.pop("memory_refresh", 0.0),
         resources=resources or {},
         isolate=options.pop("isolate", True),
         log_to_driver=options.pop("log_to_driver", True),
@@ -183,6 +186,10 @@ class Runtime:
         self._deliver()
         self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
         self._service.start()
+        self._monitor: Monitor | None = None
+        if config.memory_refresh:
+            self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
+            self._monitor.start()
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -830,6 +837,17 @@ class Runtime:
             self._carry_out()
         self._deliver()
 
+    def _decide(self, event: Callable[[], None]) -> None:
+        """Have an event happen that another thread of this process has seen."""
+        with self._lock:
+            if self.closed:
+                return
+            self._event()
+            self._graph.scheduler.now = perf_counter()
+            event()
+            self._carry_out()
+        self._deliver()
+
     def _give_room_back(self, amount: int) -> None:
         self._noted.append(partial(self._graph.room_given_back, None, amount, False))
 
@@ -851,6 +869,8 @@ class Runtime:
         # the one that does it, under a signal handler.
         self._delivering.acquire(timeout=CLOSE_SECONDS)
         self._pool.close()
+        if self._monitor is not None:
+            self._monitor.close(CLOSE_SECONDS)
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.

@@ -41,14 +41,25 @@ def spill_directory(chosen: Any, config: Mapping[str, Any]) -> str | None:
 
 
 def number(name: str, default: float, config: Mapping[str, Any]) -> float:
-    """The setting `name`. ValueError: it is no number."""
+    """The setting `name`. ValueError: it is no number, or below 0."""
     value = _find(name, config)
     if value is None:
         return default
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got: {value!r}.") from None
+        found = -1.0
+    if not found >= 0:
+        raise ValueError(f"{name} must be a number, 0 or above, got: {value!r}.")
+    return found
+
+
+def share(name: str, default: float, config: Mapping[str, Any]) -> float:
+    """The setting `name`, a part of 1. ValueError: it is no number from 0 to 1."""
+    found = number(name, default, config)
+    if found > 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, got: {found}.")
+    return found
 
 
 def _find(name: str, config: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
 from minray.session import current, set_driver, set_starter, set_thread
-from minray.settings import check_system_config, number, spill_directory
+from minray.settings import check_system_config, number, share, spill_directory
 
 #: The run that `init` started in this process, and the process: a fork must not end its parent's run.
 _starting = threading.RLock()
@@ -185,7 +185,9 @@ def init(
             "object_store_memory": object_store_memory,
             "memory": others.get("_memory"),
             "spill_directory": spill_directory(others.get("object_spilling_directory"), system_config),
-            "disk_threshold": number("local_fs_capacity_threshold", 0.95, system_config),
+            "disk_threshold": share("local_fs_capacity_threshold", 0.95, system_config),
+            "memory_threshold": share("memory_usage_threshold", 0.95, system_config),
+            "memory_refresh": number("memory_monitor_refresh_ms", 250, system_config) / 1000,
             "labels": labels,
             "runtime_env": runtime_env,
         }

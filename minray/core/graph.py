@@ -184,6 +184,8 @@ class TaskGraph:
         """Memory is tight, or is not any more, for one reason."""
         reasons = self.scheduler.tight
         if tight:
+            if not reasons:
+                self.scheduler.last_sent = self.scheduler.now
             reasons.add(reason)
         elif reason in reasons:
             reasons.discard(reason)

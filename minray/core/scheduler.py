@@ -70,7 +70,7 @@ class Scheduler:
         self.sent_ahead = False  # some worker may have calls queued behind its head
         self.last_worker = 0
         self.tight: set[str] = set()  # the reasons for which memory is
-        self._last_sent = 0.0  # when the latest task was, while memory was tight
+        self.last_sent = 0.0  # when the latest task was since it is, or when that began
         self.lost: deque[tuple[Worker, float]] = deque(maxlen=REMEMBERED)  # the latest, and when
         self._many_lanes = MANY_LANES
 
@@ -284,7 +284,7 @@ class Scheduler:
 
     def held_back(self) -> bool:
         """Whether tasks have to wait because memory is tight. Actors that serve others for ever do not hold them up."""
-        return self.now - self._last_sent < HOLD_SECONDS and self._some_task_runs()
+        return self.now - self.last_sent < HOLD_SECONDS and self._some_task_runs()
 
     def _some_task_runs(self) -> bool:
         return any(worker.sent and not worker.blocked and worker.actor is None for worker in self.workers.values())
@@ -314,7 +314,7 @@ class Scheduler:
         task.worker = worker
         task.state = SENT
         if self.tight:
-            self._last_sent = self.now
+            self.last_sent = self.now
         self.out.append(("run", worker, task))
 
     def finish(self, worker: Worker, task: Task, seconds: float, refill: bool) -> None:

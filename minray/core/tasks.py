@@ -226,6 +226,7 @@ class Worker:
         "stuck",
         "up",
         "up_since",
+        "verdict",
         "worn",
     )
 
@@ -245,7 +246,8 @@ class Worker:
         self.load = 0.0  # seconds of work sent ahead to it, as far as known
         self.blocked = 0  # its threads that wait in get
         self.recalling = False  # asked to hand back what it has not begun
-        self.condemned: Task | None = None  # cancelled by force: the worker is ended if this is what it runs
+        self.condemned: Task | None = None  # the worker is ended if this is what it runs
+        self.verdict: Value | None = None  # why, if not because somebody has cancelled it
         self.stuck = False  # its head runs long: nothing more is sent to it until it finishes
         self.running_since = 0.0
         self.idle_since = 0.0

@@ -51,7 +51,8 @@ def block(number: int, size: int = 20 * MiB) -> Any:
 
 def test_a_loop_of_puts_stays_in_memory_under_its_limit(ray: Any) -> None:
     array = block(1)
-    for _ in range(50):
+    ref = ray.put(array)
+    for _ in range(25):
         ref = ray.put(array)
         assert used() <= LIMIT
     assert ray.get(ref)[-1] == 1 and on_disk() == 0
@@ -260,3 +261,29 @@ def test_a_disk_that_is_full_is_an_error_that_says_how_full(tmp_path: Path) -> N
     assert result.stdout.startswith("5 ") or result.stdout.startswith("6 ")
     assert "A value of 20971520 bytes has to go to disk" in result.stdout
     assert f"of {50 * MiB} bytes are free" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_much_more_than_fits_passes_through(backend: str) -> None:
+    """2 GB through 80 MB; with MINRAY_LONG=1, 100 GB through 1 GB (67 s on 2 CPUs)."""
+    long = os.environ.get("MINRAY_LONG") == "1"
+    limit, total = (10**9, 100 * 10**9) if long else (LIMIT, 2 * 10**9)
+    minray.init(backend=backend, num_cpus=2, object_store_memory=limit)
+
+    @minray.remote
+    def double(array: Any) -> Any:
+        return array + array
+
+    array, kept, passed, count = np.ones(limit // 10, np.uint8), [], 0, 0
+    while passed < total:
+        count += 1
+        size = limit // 100 * (1 + count % 9)
+        ref = minray.put(array[:size])
+        passed += size
+        if count % 5 == 0:
+            kept.append(double.remote(ref))
+            passed += size
+        if len(kept) > 5:
+            assert minray.get(kept.pop(0))[-1] == 2
+        assert used() <= limit
