@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from minray.exceptions import OutOfDiskError
+from minray.disk_space import NO_ROOM, check_room, no_room
 
-#: Errors that mean: no room.
-NO_ROOM = (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT)
 #: Buffers written by one system call, at most.
 _WRITE_AT_ONCE = 64
 
@@ -32,7 +29,7 @@ class Disk:
 
         OutOfDiskError: there is no room, says with how much was needed and how much is free.
         """
-        self._check(total)
+        check_room(self.directory, total, self._threshold)
         path = os.path.join(self.directory, f"{self._tag}-{next(self._made)}")
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -49,24 +46,8 @@ class Disk:
             with suppress(OSError):
                 os.unlink(path)
             if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise OutOfDiskError(self._no_room(total)) from error
+                raise no_room(self.directory, total, self._threshold) from error
             raise
         finally:
             os.close(fd)
         return path
-
-    def _check(self, needed: int) -> None:
-        if self._threshold < 1.0:
-            disk = os.statvfs(self.directory)
-            used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + needed
-            if used > self._threshold * disk.f_blocks * disk.f_frsize:
-                raise OutOfDiskError(self._no_room(needed))
-
-    def _no_room(self, needed: int) -> str:
-        text = f"A value of {needed} bytes has to go to disk, and there is no room in {self.directory}"
-        with suppress(OSError):
-            disk = os.statvfs(self.directory)
-            text += f": {disk.f_bavail * disk.f_frsize} of {disk.f_blocks * disk.f_frsize} bytes are free"
-            if self._threshold < 1.0:
-                text += f", and {self._threshold:.0%} may be in use (local_fs_capacity_threshold)"
-        return text + "."

@@ -19,16 +19,17 @@ import errno
 import mmap
 import os
 import sys
-import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from minray.backend import ReentrantLock, owner_of
+from minray.disk_space import NO_ROOM
+from minray.leases import Leases
 from minray_loky.arena import PAGE, Arena, cut, punch
-from minray_loky.disk import NO_ROOM, Disk
+from minray_loky.disk import Disk
 
 #: (path, offset, sizes of the parts in it, the first part if it is small)
 Location = tuple[str, int, tuple[int, ...], Any]
@@ -86,7 +87,7 @@ class SharedStore:
         self._grants: deque[int] = deque()  # what came since
         self._freed: deque[Location] = deque()  # while the thread had the lock already, in order
         self._mappings: OrderedDict[str, mmap.mmap] = OrderedDict()
-        self._leases: dict[int, weakref.ref[Any]] = {}  # by id: an array's weakref has no hash
+        self._leases = Leases()
         self._make_room: Callable[[int, int, int], bool] | None = None
         self._give_back: Callable[[int], None] | None = None
 
@@ -281,19 +282,9 @@ class SharedStore:
         return (self._disk.write([extent], extent.nbytes), 0, sizes, first)
 
     def read(self, location: Location, released: Callable[[], None]) -> list[Any]:
-        import numpy  # an array is the cheapest thing that exports a part of a mapping and can be watched
-
         path, offset, sizes, first = location
         extent = sum(map(_aligned, sizes))
-        lease = numpy.frombuffer(self._buffer(path, extent), numpy.uint8, extent, offset)
-
-        def gone(ref: weakref.ref[Any]) -> None:
-            self._leases.pop(id(ref), None)
-            released()
-
-        ref = weakref.ref(lease, gone)
-        self._leases[id(ref)] = ref
-        view = memoryview(cast(Any, lease))
+        view = self._leases.view(self._buffer(path, extent), extent, offset, released)
         parts: list[Any] = [] if first is None else [first]
         place = 0
         for size in sizes:
