@@ -19,7 +19,6 @@ from typing import Any, NoReturn, cast
 from minray.backend import Link, Store
 from minray.calling import Codec
 from minray.code import pack
-from minray.core.memory import SPILL
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
@@ -27,7 +26,7 @@ from minray.current_call import current_call
 from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
-from minray.room import PATIENCE_SECONDS, RoomMaker
+from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -305,9 +304,7 @@ class Client:
         return reply[3]
 
     def _move_nothing(self, reply: Message) -> None:
-        if reply[3][0] == SPILL:
-            for id, _ in reply[3][1]:
-                self._moved(id, None)
+        move_nothing(reply[3], self._moved)
 
     def _moved(self, id: int, location: Any) -> None:
         self._send((m.MOVED, id, location))

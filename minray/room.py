@@ -48,3 +48,10 @@ class RoomMaker:
         finally:
             for id, _ in left:
                 self._moved(id, None)
+
+
+def move_nothing(answer: Any, moved: Callable[[int, Any], None]) -> None:
+    """Whoever asked was interrupted: of what it was to move, say that it has not been."""
+    if answer is not None and answer[0] == SPILL:
+        for id, _ in answer[1]:
+            moved(id, None)

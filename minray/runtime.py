@@ -35,6 +35,7 @@ from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
+from minray.driver_memory import DECISIONS, DriverMemory
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
@@ -43,7 +44,6 @@ from minray.monitor import Monitor
 from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
-from minray.room import PATIENCE_SECONDS, RoomMaker
 from minray.serving import Request, Serving, no_actor
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -175,8 +175,10 @@ class Runtime:
         listing.rows["placement_groups"] = self._places.rows
         self._serving.questions["rows"] = listing.answer
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
+        self._memory: DriverMemory | None = None
         if pool.store is not None:
-            pool.store.bind(RoomMaker(pool.store, self._ask_room, self._moved), self._give_room_back)
+            held = (pool.store, self._graph, self._outbox, self._reader, self._serving)
+            self._memory = DriverMemory(*held, self._decide, self._note, self._inside)
         with self._lock:
             for node in self.nodes:
                 self._graph.memory.joined(node.id, node.store_bytes)
@@ -223,12 +225,9 @@ class Runtime:
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
                     outbox.append((decision[1].id, (m.STOP,)))
-                elif op == "grant" or op == "trim":
-                    self._share_room(op, decision[1], decision[2])
-                elif op == "room":
-                    self._give_room(decision[1], decision[2])
-                elif op == "bury":
-                    outbox.append((0, op, decision[1], decision[2]))
+                elif op in DECISIONS:
+                    assert self._memory is not None
+                    self._memory.carry_out(*decision)
                 elif op == "infeasible":
                     outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill
@@ -341,11 +340,11 @@ class Runtime:
                         with suppress(OSError, ValueError):  # nobody reads stderr
                             sys.stderr.write(f"{item[2]}\n")
                     elif what == "bury":
-                        assert pool.store is not None
-                        pool.store.bury(item[2], item[3])
+                        assert self._memory is not None
+                        self._memory.bury(item[2], item[3])
                     elif what == "trim":
-                        assert pool.store is not None
-                        self._note(self._graph.room_given_back, None, pool.store.trim(item[2]), True)
+                        assert self._memory is not None
+                        self._memory.trim(item[2])
                     else:
                         assert pool.store is not None
                         pool.store.free(item[2])
@@ -371,7 +370,7 @@ class Runtime:
             timeout = 0  # while nobody was reading
         elif scheduler.sent_ahead:
             timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
-        elif timeout is None and scheduler.surplus():
+        elif timeout is None and (scheduler.tight or scheduler.surplus()):
             timeout = SLOW_TICK_SECONDS
         batches = self._pool.receive(timeout)
         self._idle = False
@@ -384,12 +383,13 @@ class Runtime:
                 worker = workers.get(id)
                 if worker is None:  # it was given up: what it still says is not heard
                     if messages[-1][0] == m.LOST:
-                        self._forget_worker(id)
-                        graph.writer_gone(id)
+                        self._gone(id)
                     continue
                 for message in messages:
                     handlers[message[0]](worker, message)
                     if worker.id not in workers:
+                        if message is not messages[-1] and messages[-1][0] == m.LOST:
+                            self._gone(id)
                         break
             if scheduler.sent_ahead or not batches:
                 graph.ticked(now)
@@ -436,6 +436,11 @@ class Runtime:
         self._forget_worker(worker.id)
         self._graph.worker_lost(worker, message[1])
         self._graph.writer_gone(worker.id)
+
+    def _gone(self, id: int) -> None:
+        """The end of a worker that was given up before."""
+        self._forget_worker(id)
+        self._graph.writer_gone(id)
 
     def _forget_worker(self, id: int) -> None:
         self._known.pop(id, None)
@@ -792,53 +797,8 @@ class Runtime:
         assert self._pool.store is not None
         return self._pool.store.share(location)
 
-    def _share_room(self, op: str, writer: int, amount: int) -> None:
-        """Grant a writer memory, or ask it for what it does not use. Under the lock."""
-        if writer:
-            self._outbox.append((writer, (m.ROOM, amount if op == "grant" else -amount)))
-            if op == "trim":
-                self._outbox.append((writer, "interrupt"))
-        elif op == "grant":
-            assert self._pool.store is not None
-            self._pool.store.grant(amount)
-        else:
-            self._outbox.append((0, op, amount))
-
-    def _give_room(self, token: Any, answer: tuple[Any, ...]) -> None:
-        """Answer a writer that needs memory. Under the lock."""
-        if type(token) is Waiting:
-            token.reply = answer
-            token.finish()
-        else:
-            self._serving.give_room(token, answer)
-
-    def _ask_room(self, missing: int, spare: int, first: bool) -> Any:
-        """Ask for memory that the driver needs for a value; None: not here, where nobody must wait."""
-        if self._inside():
-            return None
-        waiting = Waiting()
-        with self._lock:
-            self._event()
-            self._graph.asked_room(None, missing, spare, first, waiting)
-            self._carry_out()
-        self._deliver()
-        if not waiting.done:
-            self._reader.wait(waiting, PATIENCE_SECONDS)
-            with self._lock:
-                self._graph.room_forgotten(waiting)
-                self._carry_out()
-            self._deliver()
-        return waiting.reply
-
-    def _moved(self, id: int, location: Any) -> None:
-        with self._lock:
-            self._event()
-            self._graph.moved(None, id, location)
-            self._carry_out()
-        self._deliver()
-
-    def _decide(self, event: Callable[[], None]) -> None:
-        """Have an event happen that another thread of this process has seen."""
+    def _decide(self, event: Callable[[], object]) -> None:
+        """Have an event for the graph happen, and carry out what it leads to. No longer once the run is closed."""
         with self._lock:
             if self.closed:
                 return
@@ -847,9 +807,6 @@ class Runtime:
             event()
             self._carry_out()
         self._deliver()
-
-    def _give_room_back(self, amount: int) -> None:
-        self._noted.append(partial(self._graph.room_given_back, None, amount, False))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -107,6 +107,10 @@ def test_what_cannot_be_run_again_fails_with_what_was_in_use(machine: Machine, f
         flags.up("runs")
         flags.wait("never")
 
+    @minray.remote
+    def five() -> int:
+        return 5
+
     ref = greedy.remote()
     flags.wait("runs")
     machine.used = 97 * GB
@@ -116,7 +120,7 @@ def test_what_cannot_be_run_again_fails_with_what_was_in_use(machine: Machine, f
     text = str(raised.value)
     assert "greedy" in text and "97.0%" in text and "threshold is 95.0%" in text and "process " in text
     machine.used = 10 * GB
-    assert minray.get(minray.remote(lambda: 5).remote()) == 5, "the run goes on"
+    assert minray.get(five.remote()) == 5, "the run goes on"
 
 
 def test_actors_and_the_driver_are_left_alone(machine: Machine, eventually: Any) -> None:
@@ -125,7 +129,7 @@ def test_actors_and_the_driver_are_left_alone(machine: Machine, eventually: Any)
         def pid(self) -> int:
             return os.getpid()
 
-    counter = Counter.remote()
+    counter: Any = Counter.remote()
     pid = minray.get(counter.pid.remote())
     machine.used = 99 * GB
     pass_readings(machine, eventually, 10)
@@ -135,7 +139,12 @@ def test_actors_and_the_driver_are_left_alone(machine: Machine, eventually: Any)
 def test_it_can_be_turned_off(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "read_machine", lambda: pytest.fail("was read"))
     minray.init(backend=backend, num_cpus=1, _system_config={"memory_monitor_refresh_ms": 0})
-    assert minray.get(minray.remote(lambda: 5).remote()) == 5
+
+    @minray.remote
+    def five() -> int:
+        return 5
+
+    assert minray.get(five.remote()) == 5
 
 
 @pytest.mark.parametrize(
