@@ -42,7 +42,7 @@ class Codec:
     ) -> None:
         self._store = store
         self._retain = retain
-        self._release = release
+        self.release = release
         self._isolate = isolate
         self._write = None if store is None else self._write_stored
 
@@ -142,7 +142,7 @@ class Codec:
         """Map the bytes `id` of a stored object; they are retained until the last view is gone."""
         assert self._store is not None
         self._retain(id)
-        parts = self._store.read(location, partial(self._release, id))
+        parts = self._store.read(location, partial(self.release, id))
         return parts[0], parts[1:]
 
     def _write_stored(self, body: bytes, buffers: Any, total: int) -> Any:

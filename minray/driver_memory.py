@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any
 
 from minray.backend import Store
+from minray.calling import Codec
 from minray.core.graph import TaskGraph
+from minray.core.value import bytes_of
 from minray.reading import Reader, Waiting
 from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.serving import Serving
@@ -32,23 +34,28 @@ class DriverMemory:
         self,
         store: Store,
         graph: TaskGraph,
+        lock: Any,
         outbox: deque[tuple[Any, ...]],
         reader: Reader,
         serving: Serving,
+        codec: Codec,
         decide: Callable[[Event], None],
         note: Callable[[Event], None],
         must_not_wait: Callable[[], bool],
     ) -> None:
-        """`decide(event)` has an event for the graph happen now, `note(event)` soon and without any lock.
-        `must_not_wait()`: the calling thread is in the middle of minray's own work."""
+        """`lock` is the runtime's. `decide(event)` has an event for the graph happen now, `note(event)` soon and without
+        any lock. `must_not_wait()`: the calling thread is in the middle of minray's own work."""
         self._store = store
         self._graph = graph
+        self._lock = lock
+        self._codec = codec
         self._outbox = outbox
         self._reader = reader
         self._serving = serving
         self._decide = decide
         self._note = note
         self._must_not_wait = must_not_wait
+        graph.memory.share = store.share
         store.bind(RoomMaker(store, self._ask, self._moved), self._give_back)
 
     # -- deciding and doing ---------------------------------------------------------------------------------------
@@ -62,7 +69,7 @@ class DriverMemory:
             else:
                 self._serving.give_room(what, more)
         elif op == "bury":
-            self._outbox.append((0, op, what, more))
+            self._outbox.append((0, "do", partial(self._store.bury, what, more)))
         elif what:  # a worker
             self._outbox.append((what, (m.ROOM, more if op == "grant" else -more)))
             if op == "trim":
@@ -70,16 +77,27 @@ class DriverMemory:
         elif op == "grant":
             self._store.grant(more)
         else:
-            self._outbox.append((0, op, more))
+            self._outbox.append((0, "do", partial(self._trim, more)))
 
-    def bury(self, writer: int, kept: list[Any]) -> None:
-        self._store.bury(writer, kept)
-
-    def trim(self, amount: int) -> None:
+    def _trim(self, amount: int) -> None:
         """The driver is asked for room that it does not use. Under no lock."""
         self._note(partial(self._graph.room_given_back, None, self._store.trim(amount), True))
 
-    # -- the driver as a writer -----------------------------------------------------------------------------------
+    # -- the driver as a reader and a writer ----------------------------------------------------------------------
+
+    def read(self, id: int) -> Any:
+        """Read the stored value of an object, which somebody may move to disk meanwhile."""
+        objects = self._graph.objects
+        with self._lock:
+            value = objects.value_of(id)
+            assert value is not None
+            bytes = bytes_of(id, value[0])
+            objects.retain(bytes)  # at once, even if this thread is in the middle of an event
+            objects.memory.used(bytes)
+        try:
+            return self._codec.decode(value, id)
+        finally:
+            self._codec.release(bytes)
 
     def _ask(self, missing: int, spare: int, first: bool) -> Any:
         """Ask for memory; None: not here, where nobody must wait."""

@@ -25,7 +25,7 @@ class Reading(NamedTuple):
 
 
 class Monitor:
-    """A thread that reads, from `start` to `close`."""
+    """A thread that reads, from `start` to `close`; none if it is to read every 0 seconds."""
 
     def __init__(
         self, graph: TaskGraph, threshold: float, seconds: float, decide: Callable[[Callable[[], None]], None]
@@ -40,12 +40,13 @@ class Monitor:
         self._thread = threading.Thread(target=self._watch, name="minray-memory", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self._seconds:
+            self._thread.start()
 
     def close(self, timeout: float) -> None:
         """End it, wherever it is called."""
         self._over.set()
-        if threading.current_thread() is not self._thread:
+        if self._seconds and threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
     def _watch(self) -> None:

@@ -34,7 +34,7 @@ from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
-from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
 from minray.driver_memory import DECISIONS, DriverMemory
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
@@ -50,8 +50,6 @@ from minray.wire.messages import Message
 
 #: While a backlog grows, a submitter reads replies once every so many calls, so that workers are refilled meanwhile.
 PUMP_EVERY = 32
-#: Modules that change what others mean: where the driver has them, workers get them first of all.
-PRELOAD_IF_LOADED = ("minray.as_ray.installed",)
 #: How many calls that have ended the state API and `timeline` can tell of; MINRAY_TASK_HISTORY chooses another number.
 #: Remembering one takes 0.14 us of the 10 us that a call costs the driver, and 300 bytes.
 TASK_HISTORY = 10_000
@@ -67,38 +65,6 @@ RELEASE_SECONDS = 0.05
 CLOSE_SECONDS = 5.0
 #: How often, while idle workers beyond the CPUs may be stopped (s).
 SLOW_TICK_SECONDS = 1.0
-
-
-def start(
-    backend: Any,
-    *,
-    num_cpus: int | None,
-    num_gpus: int | None,
-    resources: dict[str, float] | None,
-    namespace: str | None,
-    options: dict[str, Any],
-) -> Runtime:
-    """Start a run on `backend`, a class from the registry that makes a `WorkerPool`."""
-    options = dict(options)
-    labels = options.pop("labels", None) or {}
-    runtime_env = options.pop("runtime_env", None)
-    config = PoolConfig(
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        memory=options.pop("memory", None),
-        object_store_memory=options.pop("object_store_memory", None),
-        spill_directory=options.pop("spill_directory", None),
-        disk_threshold=options.pop("disk_threshold", 1.0),
-        memory_threshold=options.pop("memory_threshold", 1.0),
-        memory_refresh=options.pop("memory_refresh", 0.0),
-        resources=resources or {},
-        isolate=options.pop("isolate", True),
-        log_to_driver=options.pop("log_to_driver", True),
-        preload=[name for name in PRELOAD_IF_LOADED if name in sys.modules],
-        address=options.pop("address", None),
-        options=options,
-    )
-    return Runtime(backend(), config, namespace, labels, runtime_env)
 
 
 #: The next ids: each names one thing in the life of a process. And those that the last run has used of its workers and
@@ -128,8 +94,7 @@ class Runtime:
         self._pool = pool
         self._lock = ReentrantLock()
         self._is_deciding = owner_of(self._lock)  # the calling thread, that is
-        history = int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY))
-        self._graph = TaskGraph(history, self._share_of)
+        self._graph = TaskGraph(int(os.environ.get("MINRAY_TASK_HISTORY", TASK_HISTORY)))
         self._entries = self._graph.objects.entries
         self._freed = self._graph.objects.freed
         self._outbox: deque[tuple[Any, ...]] = deque()
@@ -177,8 +142,8 @@ class Runtime:
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
         self._memory: DriverMemory | None = None
         if pool.store is not None:
-            held = (pool.store, self._graph, self._outbox, self._reader, self._serving)
-            self._memory = DriverMemory(*held, self._decide, self._note, self._inside)
+            parts = (self._graph, self._lock, self._outbox, self._reader, self._serving, self._codec)
+            self._memory = DriverMemory(pool.store, *parts, self._decide, self._note, self._inside)
         with self._lock:
             for node in self.nodes:
                 self._graph.memory.joined(node.id, node.store_bytes)
@@ -188,10 +153,8 @@ class Runtime:
         self._deliver()
         self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
         self._service.start()
-        self._monitor: Monitor | None = None
-        if config.memory_refresh:
-            self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
-            self._monitor.start()
+        self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
+        self._monitor.start()
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -339,12 +302,8 @@ class Runtime:
                     elif what == "warn":
                         with suppress(OSError, ValueError):  # nobody reads stderr
                             sys.stderr.write(f"{item[2]}\n")
-                    elif what == "bury":
-                        assert self._memory is not None
-                        self._memory.bury(item[2], item[3])
-                    elif what == "trim":
-                        assert self._memory is not None
-                        self._memory.trim(item[2])
+                    elif what == "do":
+                        item[2]()
                     else:
                         assert pool.store is not None
                         pool.store.free(item[2])
@@ -612,27 +571,14 @@ class Runtime:
             if value is None:
                 continue  # another one failed, and is raised below
             if value[0] == STORED or value[0] == SPILLED:
-                results.append(self._read(id))
+                assert self._memory is not None
+                results.append(self._memory.read(id))
                 continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
                 raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
             results.append(result)
         return results
-
-    def _read(self, id: int) -> Any:
-        """Read a stored value, which somebody may move to disk meanwhile."""
-        objects = self._graph.objects
-        with self._lock:
-            value = objects.value_of(id)
-            assert value is not None
-            bytes = bytes_of(id, value[0])
-            objects.retain(bytes)  # at once, even if this thread is in the middle of an event
-            objects.memory.used(bytes)
-        try:
-            return self._codec.decode(value, id)
-        finally:
-            self.release(bytes)
 
     def _hear_of(self, ids: Sequence[int]) -> None:
         """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""
@@ -793,10 +739,6 @@ class Runtime:
 
     # -- memory for values ----------------------------------------------------------------------------------------
 
-    def _share_of(self, location: Any) -> tuple[int, int]:
-        assert self._pool.store is not None
-        return self._pool.store.share(location)
-
     def _decide(self, event: Callable[[], object]) -> None:
         """Have an event for the graph happen, and carry out what it leads to. No longer once the run is closed."""
         with self._lock:
@@ -826,8 +768,7 @@ class Runtime:
         # the one that does it, under a signal handler.
         self._delivering.acquire(timeout=CLOSE_SECONDS)
         self._pool.close()
-        if self._monitor is not None:
-            self._monitor.close(CLOSE_SECONDS)
+        self._monitor.close(CLOSE_SECONDS)
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.

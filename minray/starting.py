@@ -1,6 +1,6 @@
 """`init` and `shutdown`: from arguments and environment variables to a run, and to its end.
 
-`init` finds the backend (`minray.registry`), has `minray.runtime` start it, and makes the result the session of this
+`init` finds the backend (`minray.registry`), has `minray.launching` start it, and makes the result the session of this
 process. The first `.remote`, `put` or `get` does the same with all defaults.
 """
 
@@ -205,11 +205,11 @@ def _start(
 ) -> Context:
     """Make the run on a backend the one of this process, until `shutdown`."""
     global _run, _run_pid, _exit_hook, _context
-    from minray import runtime
+    from minray import launching
 
     guard(getattr(factory, "__module__", ""))
     try:
-        _run = runtime.start(
+        _run = launching.start(
             factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
         )
     except BaseException:

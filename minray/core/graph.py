@@ -27,7 +27,7 @@ Decisions, as tuples, in the order in which they must be carried out:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from minray.core.actors import ActorTable
@@ -51,10 +51,10 @@ Ended = tuple[Task, "Worker | None", "Value | None", float, float]
 class TaskGraph:
     """All objects, calls, actors and workers of one run."""
 
-    def __init__(self, history: int = 0, share: Callable[[Any], tuple[int, int]] = lambda _: (0, 0)) -> None:
-        """`history`: how many calls to remember once they have ended. `share`: see `minray.core.memory.Memory`."""
+    def __init__(self, history: int = 0) -> None:
+        """`history`: how many calls to remember once they have ended."""
         self.out: list[tuple[Any, ...]] = []
-        self.memory = Memory(self.out, share)
+        self.memory = Memory(self.out)
         self.objects = self.memory.objects = ObjectTable(self.memory)
         self.scheduler = Scheduler(self.out)
         self.memory.workers = self.scheduler.workers

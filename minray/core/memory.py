@@ -88,14 +88,14 @@ class Room:
 class Memory(Residence):
     """The rooms of all nodes, and where each value's bytes are."""
 
-    def __init__(self, out: list[tuple[Any, ...]], share: Callable[[Any], tuple[int, int]]) -> None:
-        """`share` says of a location who wrote it, and how much memory it takes (0: it is on disk)."""
+    def __init__(self, out: list[tuple[Any, ...]]) -> None:
         self.out = out
+        #: Says of a location who wrote it, and how much memory it takes (0: it is on disk).
+        self.share: Callable[[Any], tuple[int, int]] = lambda _: (0, 0)
         self.rooms: dict[int, Room] = {}  # by node; the first is the driver's
         self.objects: ObjectTable  # these two are set by the graph
         self.workers: dict[int, Worker]
         self.moving: dict[int, int] = {}  # by writer: how many values it has been told to move
-        self._share = share
         self._homes: dict[int, Room] = {}  # by writer
         self._on_disk: dict[int, int] = {}  # bytes -> writer
 
@@ -107,7 +107,7 @@ class Memory(Residence):
     # -- what becomes of bytes ------------------------------------------------------------------------------------
 
     def added(self, bytes: int, value: Value) -> None:
-        writer, size = self._share(value[1])
+        writer, size = self.share(value[1])
         room = self._homes.get(writer)
         if size and room is not None:
             room.resident[bytes] = (writer, size)

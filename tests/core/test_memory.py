@@ -30,8 +30,9 @@ class Owner:
     """A graph with one node, and what it has decided."""
 
     def __init__(self, limit: int, workers: int = 0) -> None:
-        self.graph = TaskGraph(0, lambda location: (location[0], location[1]))
+        self.graph = TaskGraph()
         self.memory = self.graph.memory
+        self.memory.share = lambda location: (location[0], location[1])
         self.memory.joined(0, limit)
         self.graph.node_joined(0, {"CPU": 8 * RESOURCE_UNIT}, workers)
         self.workers = [None, *self.graph.scheduler.workers.values()]
