@@ -43,8 +43,8 @@ class DriverMemory:
         note: Callable[[Event], None],
         must_not_wait: Callable[[], bool],
     ) -> None:
-        """`lock` is the runtime's. `decide(event)` has an event for the graph happen now, `note(event)` soon and without
-        any lock. `must_not_wait()`: the calling thread is in the middle of minray's own work."""
+        """`lock` is the runtime's. `decide(event)` has an event for the graph happen now, `note(event)` soon and
+        without any lock. `must_not_wait()`: the calling thread is in the middle of minray's own work."""
         self._store = store
         self._graph = graph
         self._lock = lock

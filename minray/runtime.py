@@ -768,11 +768,12 @@ class Runtime:
         # the one that does it, under a signal handler.
         self._delivering.acquire(timeout=CLOSE_SECONDS)
         self._pool.close()
-        self._monitor.close(CLOSE_SECONDS)
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
-        self._service.join(timeout=0.1 if self._interrupted() else CLOSE_SECONDS)
+        patience = 0.1 if self._interrupted() else CLOSE_SECONDS
+        self._monitor.close(patience)
+        self._service.join(patience)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""

@@ -204,10 +204,11 @@ class SharedStore:
         arena.close()
 
     def _retire(self, keep: int) -> None:
-        """Close unused arenas, the largest first, until those that are kept have few enough bytes. Under the lock."""
+        """Close unused arenas, the largest first, until those that are kept have few enough bytes (0: all of them).
+        Under the lock."""
         unused = sorted((arena for arena in self._arenas.values() if not arena.used), key=lambda arena: arena.backed)
         total = sum(arena.backed for arena in unused)
-        while unused and total > keep:
+        while unused and (total > keep or not keep):
             arena = unused.pop()
             total -= arena.backed
             self._close(arena)
