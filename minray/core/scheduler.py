@@ -12,7 +12,7 @@ The rules:
    come first (`hurry`).
 5. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
    before all lanes.
-5. While memory is tight (`tight`) a task is sent only if no other runs, or the latest was sent HOLD_SECONDS ago. Who
+6. While memory is tight (`tight`) a task is sent only if no other runs, or the latest was sent HOLD_SECONDS ago. Who
    is blocked in `get` does not run. So every task begins at last, and nobody waits for one that cannot.
 
 Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)``, ``("recall", worker)``,
