@@ -287,3 +287,27 @@ def test_much_more_than_fits_passes_through(backend: str) -> None:
         if len(kept) > 5:
             assert minray.get(kept.pop(0))[-1] == 2
         assert used() <= limit
+
+
+@pytest.mark.slow
+def test_what_is_on_disk_is_private_and_gone_with_a_driver_that_is_killed(start: Any, tmp_path: Path) -> None:
+    program = start(
+        f"""
+        import time
+        import numpy as np
+        import minray
+
+        minray.init(num_cpus=1, object_store_memory=80 << 20, object_spilling_directory={str(tmp_path / "disk")!r})
+        refs = [minray.put(np.full(20 << 20, number, np.uint8)) for number in range(6)]
+        print("full")
+        time.sleep(60)
+        """
+    )
+    program.says("full")
+    (directory,) = (tmp_path / "disk").iterdir()
+    files = list(directory.iterdir())
+    assert len(files) == 2
+    assert directory.stat().st_mode & 0o777 == 0o700 and all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+    os.kill(program.pid, 9)
+    program.ends()
+    assert list((tmp_path / "disk").iterdir()) == []
