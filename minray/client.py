@@ -22,11 +22,12 @@ from minray.calling import Codec
 from minray.code import pack
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
-from minray.core.value import FIRST_ERROR, STORED, Value
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
 from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
+from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -190,6 +191,8 @@ class Client:
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
         self.reader = Reader(self._receive, _nothing)
+        if store is not None:
+            store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
 
     # -- the channel ----------------------------------------------------------------------------------------------
     # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
@@ -243,8 +246,17 @@ class Client:
         if work:
             self._on_work(work)
 
-    def _request(self, op: int, *rest: Any, timeout: float | None = None) -> tuple[Message, bool]:
-        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has."""
+    def _request(
+        self,
+        op: int,
+        *rest: Any,
+        timeout: float | None = None,
+        give_back: Callable[[Message], None] | None = None,
+    ) -> tuple[Message, bool]:
+        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has.
+
+        `give_back`: gets the answer where the call that asked was interrupted.
+        """
         if self._inside():
             raise would_wait()
         waiting = Waiting()
@@ -258,26 +270,25 @@ class Client:
                 self._send((m.FORGET, number))
                 self.reader.wait(waiting)
         except KeyboardInterrupt:
-            self._abandon(number, waiting)
+            self._abandon(number, waiting, give_back or self._give_back)
             raise
         reply: Any = waiting.reply
         if reply[0] == m.ANSWER and reply[2] is not None:
             raise ERRORS[reply[2]](reply[3])
         return reply, in_time
 
-    def _abandon(self, number: int, waiting: Waiting) -> None:
+    def _give_back(self, reply: Message) -> None:
+        if reply[0] == m.VALUES:
+            _Fetched(self, reply)
+
+    def _abandon(self, number: int, waiting: Waiting, give_back: Callable[[Message], None]) -> None:
         """The call that asked was interrupted. What comes all the same is given back."""
-
-        def give_back(reply: Any) -> None:
-            if reply[0] == m.VALUES:
-                _Fetched(self, reply)
-
         self._requests[number] = _Notice(give_back, self.flush)
         if waiting.reply is None:
             self._send((m.FORGET, number))
         else:
             del self._requests[number]
-            give_back(waiting.reply)
+            give_back(cast(Message, waiting.reply))
 
     def break_wait(self, thread: int) -> bool:
         """If that thread waits for an answer, make it raise KeyboardInterrupt. Any thread of this process."""
@@ -293,13 +304,31 @@ class Client:
         """Whether the calling thread is sending or reading already, further out."""
         return self._is_sending() or not self.reader.may_wait(get_ident())
 
+    # -- memory for values ----------------------------------------------------------------------------------------
+
+    def _ask_room(self, missing: int, spare: int, first: bool) -> Any:
+        if self._inside():
+            return None
+        needs = (missing, spare, first)
+        reply, _ = self._request(m.NEED, *needs, timeout=PATIENCE_SECONDS, give_back=self._move_nothing)
+        return reply[3]
+
+    def _move_nothing(self, reply: Message) -> None:
+        move_nothing(reply[3], self._moved)
+
+    def _moved(self, id: int, location: Any) -> None:
+        self._send((m.MOVED, id, location))
+
+    def _give_room(self, amount: int) -> None:
+        self.post((m.GAVE, amount, False))
+
     # -- references -----------------------------------------------------------------------------------------------
 
     def hold(self, id: int, value: Value) -> list[int]:
         """Count what came with a value (see `ObjectTable.lend_value`); the ids to `drop` once it is decoded."""
         held = list(value[2])
-        if value[0] == STORED:
-            held.append(id)
+        if value[0] == STORED or value[0] == SPILLED:
+            held.append(bytes_of(id, value[0]))
         for inner in held:
             self.counts.receive(inner)
         return held
