@@ -45,11 +45,15 @@ class PoolConfig:
     num_cpus: int | None = None  #: logical CPUs; None: as many as the machine has
     num_gpus: int | None = None
     memory: int | None = None  #: bytes that tasks and actors may ask for; None: most of what is free
-    object_store_memory: int | None = None  #: bytes for values; None: the rest of what is free
+    object_store_memory: int | None = None  #: bytes of memory for values; None: a share of what is free
+    spill_directory: str | None = None  #: where values go that find no memory; None: the temporary directory
+    disk_threshold: float = 1.0  #: which share of that disk may be in use, by whomever
     resources: Mapping[str, float] = field(default_factory=dict)  #: custom resources
     isolate: bool = True  #: copy at every boundary
     log_to_driver: bool = True
     preload: Sequence[str] = ()  #: modules that every worker in a process of its own imports first
+    memory_threshold: float = 0.95  #: the share of the machine's memory in use from which on there are fewer tasks
+    memory_refresh: float = 0.0  #: how often to look (s); 0: never
     address: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  #: init keywords of the backend's own
 
@@ -62,17 +66,60 @@ class NodeInfo:
     resources: Mapping[str, float]  #: ``{"CPU": 2.0, ...}``
     warm: int = 0  #: workers worth starting before there is work
     address: str = "127.0.0.1"
+    store_bytes: int = 0  #: memory for values that its store may take
 
 
 class Store(Protocol):
-    """Where large values live: written once, mapped by readers. Shared by the processes of a node."""
+    """Where large values live: written once, mapped by readers. Shared by the processes of a node.
+
+    Each process that writes has a store of its own, and fills as much memory as it was granted, with values and with
+    room that it keeps for the next ones (`minray.core.memory` has the rules). What finds no memory goes to disk.
+    """
+
+    def bind(self, make_room: Callable[[int, int, int], bool], give_back: Callable[[int], None]) -> None:
+        """Count memory from now on, of which nothing is granted yet. The session of this process, once, first of all.
+
+        `write` calls ``make_room(missing, spare, attempt)`` where it lacks `missing` bytes, while it has `spare` that
+        hold nothing but cannot be used. True: it is to look again (its next attempt, which are counted from 0); False:
+        there is no room. It is called under no lock, and may block and raise OutOfDiskError.
+
+        ``give_back(bytes)`` says what was granted and is not needed any more; it takes no lock.
+        """
+        ...
 
     def write(self, parts: Sequence[Any], total: int) -> Any:
         """Copy `parts` (buffers, `total` bytes) into the store; return the location, a tuple of plain values.
 
         Any thread of any of the pool's processes, also one that the garbage collector has led here out of `write` or
-        `free` (`minray.reentry`). Blocks for the copy only. MemoryError or OSError: no room.
+        `free` (`minray.reentry`). Blocks for the copy, and for `make_room`. OutOfDiskError: no room, on disk neither.
         """
+        ...
+
+    def grant(self, amount: int) -> None:
+        """So many more bytes of memory may be filled. Any thread, under any lock."""
+        ...
+
+    def trim(self, amount: int) -> int:
+        """Do without up to `amount` bytes of what was granted and holds nothing; returns how many. Any thread; blocks
+        on no other process."""
+        ...
+
+    def shrink(self, amount: int) -> None:
+        """Free `amount` bytes of memory that hold nothing, to be used elsewhere: the grant stays. As `trim`."""
+        ...
+
+    def share(self, location: Any) -> tuple[int, int]:
+        """Which writer's memory it is in (the driver is 0, else the worker's number), and how much it takes of that at
+        most; 0: it is on disk. Any thread; never blocks."""
+        ...
+
+    def spill(self, location: Any) -> Any:
+        """Copy what is there to disk; return the new location. Any process of the node; blocks for the copy.
+        OutOfDiskError: no room."""
+        ...
+
+    def bury(self, writer: int, kept: Sequence[Any]) -> None:
+        """A worker is gone: of what it wrote, free all but the locations `kept`. Called by the owner, as `free`."""
         ...
 
     def read(self, location: Any, released: Callable[[], None]) -> list[memoryview]:

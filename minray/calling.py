@@ -33,8 +33,8 @@ EncodedCall = tuple[Value, tuple[int | str, ...], tuple[int, ...]]
 class Codec:
     """Encodes and decodes for one session.
 
-    `retain(id)` and `release(id)` keep a stored object alive for as long as something in this process is built on
-    its memory.
+    `retain(id)` and `release(id)` keep the bytes of a stored object for as long as something in this process is built
+    on them.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Codec:
     ) -> None:
         self._store = store
         self._retain = retain
-        self._release = release
+        self.release = release
         self._isolate = isolate
         self._write = None if store is None else self._write_stored
 
@@ -139,10 +139,10 @@ class Codec:
             raise RaySystemError(error, traceback.format_exc()) from error
 
     def read(self, id: int, location: Any) -> tuple[Any, list[Any]]:
-        """Map a stored object; it is retained until the last view is gone."""
+        """Map the bytes `id` of a stored object; they are retained until the last view is gone."""
         assert self._store is not None
         self._retain(id)
-        parts = self._store.read(location, partial(self._release, id))
+        parts = self._store.read(location, partial(self.release, id))
         return parts[0], parts[1:]
 
     def _write_stored(self, body: bytes, buffers: Any, total: int) -> Any:

@@ -11,6 +11,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from threading import get_ident
@@ -21,12 +22,13 @@ from minray.calling import Codec
 from minray.code import pack
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
-from minray.core.value import FIRST_ERROR, STORED, Value
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
 from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
+from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
@@ -106,14 +108,20 @@ def _parent() -> int:
 class _Notice:
     """A request that nobody waits for: whoever reads the answer calls back."""
 
-    __slots__ = ("_callback", "reply")
+    __slots__ = ("_callback", "_flush", "reply")
 
-    def __init__(self, callback: Callable[[Message], None]) -> None:
-        self._callback = callback
+    def __init__(self, callback: Callable[[Message], None], flush: Callable[[], None]) -> None:
+        self._callback: Callable[[Message], None] | None = callback
+        self._flush = flush
         self.reply: Message = ()
 
     def finish(self) -> None:
-        self._callback(self.reply)
+        callback, self._callback = self._callback, None
+        assert callback is not None
+        callback(self.reply)
+        # Who is called back may be done with the value before this thread lets go of it here.
+        del callback
+        self._flush()
 
 
 class _Fetched:
@@ -132,7 +140,10 @@ class _Fetched:
         for id, value in zip(self._reply[2], self._reply[3]):
             result = self._client.codec.decode(value, id)
             if value[0] >= FIRST_ERROR:
-                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                try:
+                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                finally:
+                    del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
         return results
 
@@ -183,6 +194,8 @@ class Client:
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
         self.reader = Reader(self._receive, _nothing)
+        if store is not None:
+            store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
 
     # -- the channel ----------------------------------------------------------------------------------------------
     # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
@@ -238,8 +251,17 @@ class Client:
         if work:
             self._on_work(work)
 
-    def _request(self, op: int, *rest: Any, timeout: float | None = None) -> tuple[Message, bool]:
-        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has."""
+    def _request(
+        self,
+        op: int,
+        *rest: Any,
+        timeout: float | None = None,
+        give_back: Callable[[Message], None] | None = None,
+    ) -> tuple[Message, bool]:
+        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has.
+
+        `give_back`: gets the answer where the call that asked was interrupted.
+        """
         if self._inside():
             raise would_wait()
         waiting = Waiting()
@@ -253,26 +275,25 @@ class Client:
                 self._send((m.FORGET, number))
                 self.reader.wait(waiting)
         except KeyboardInterrupt:
-            self._abandon(number, waiting)
+            self._abandon(number, waiting, give_back or self._give_back)
             raise
         reply: Any = waiting.reply
         if reply[0] == m.ANSWER and reply[2] is not None:
             raise ERRORS[reply[2]](reply[3])
         return reply, in_time
 
-    def _abandon(self, number: int, waiting: Waiting) -> None:
+    def _give_back(self, reply: Message) -> None:
+        if reply[0] == m.VALUES:
+            _Fetched(self, reply)
+
+    def _abandon(self, number: int, waiting: Waiting, give_back: Callable[[Message], None]) -> None:
         """The call that asked was interrupted. What comes all the same is given back."""
-
-        def give_back(reply: Any) -> None:
-            if reply[0] == m.VALUES:
-                _Fetched(self, reply)
-
-        self._requests[number] = _Notice(give_back)
+        self._requests[number] = _Notice(give_back, self.flush)
         if waiting.reply is None:
             self._send((m.FORGET, number))
         else:
             del self._requests[number]
-            give_back(waiting.reply)
+            give_back(cast(Message, waiting.reply))
 
     def break_wait(self, thread: int) -> bool:
         """If that thread waits for an answer, make it raise KeyboardInterrupt. Any thread of this process."""
@@ -288,13 +309,31 @@ class Client:
         """Whether the calling thread is sending or reading already, further out."""
         return self._is_sending() or not self.reader.may_wait(get_ident())
 
+    # -- memory for values ----------------------------------------------------------------------------------------
+
+    def _ask_room(self, missing: int, spare: int, first: bool) -> Any:
+        if self._inside():
+            return None
+        needs = (missing, spare, first)
+        reply, _ = self._request(m.NEED, *needs, timeout=PATIENCE_SECONDS, give_back=self._move_nothing)
+        return reply[3]
+
+    def _move_nothing(self, reply: Message) -> None:
+        move_nothing(reply[3], self._moved)
+
+    def _moved(self, id: int, location: Any) -> None:
+        self._send((m.MOVED, id, location))
+
+    def _give_room(self, amount: int) -> None:
+        self.post((m.GAVE, amount, False))
+
     # -- references -----------------------------------------------------------------------------------------------
 
     def hold(self, id: int, value: Value) -> list[int]:
         """Count what came with a value (see `ObjectTable.lend_value`); the ids to `drop` once it is decoded."""
         held = list(value[2])
-        if value[0] == STORED:
-            held.append(id)
+        if value[0] == STORED or value[0] == SPILLED:
+            held.append(bytes_of(id, value[0]))
         for inner in held:
             self.counts.receive(inner)
         return held
@@ -304,6 +343,9 @@ class Client:
 
     def release(self, id: int) -> None:
         self.counts.drop(id)
+
+    def give_back(self) -> None:
+        self.flush()
 
     def pin(self, id: int) -> None:
         self._send((m.PIN, id))
@@ -439,7 +481,7 @@ class Client:
     def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
         """Ask, and call back with the answer on the thread that reads it."""
         number = next(self._numbers)
-        self._requests[number] = _Notice(partial(self._noticed, callback))
+        self._requests[number] = _Notice(partial(self._noticed, callback), self.flush)
         self._pending.add(number)
         self._send((op, number, *rest))
         self._hear()
@@ -449,7 +491,11 @@ class Client:
         if not self.always_read:
             hearing = Waiting()
             if self._hearing.setdefault(0, hearing) is hearing:
-                threading.Thread(target=self.reader.wait, args=(hearing,), name="minray-futures", daemon=True).start()
+                threading.Thread(target=self._listen, args=(hearing,), name="minray-futures", daemon=True).start()
+
+    def _listen(self, hearing: Waiting) -> None:
+        with suppress(SystemExit):  # the owner is gone, or the worker was killed
+            self.reader.wait(hearing)
 
     def _noticed(self, callback: Callable[[Message], None], reply: Message) -> None:
         """An answer has come that no thread waits for. The thread that reads."""

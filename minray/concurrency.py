@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from minray.running import Calls, ExitActor
@@ -124,6 +125,12 @@ class Threads:
 
     def _serve(self, pool: _Pool) -> None:
         """A thread's whole life."""
+        with suppress(
+            SystemExit
+        ):  # killed while it waits: nobody is to hear of it, not even a hook for threads' errors
+            self._take_calls(pool)
+
+    def _take_calls(self, pool: _Pool) -> None:
         self._enter()
         while (message := pool.take()) is not None and self._turnout.enter():
             ends = False

@@ -18,7 +18,7 @@ from minray.core.graph import TaskGraph
 from minray.core.objects import HANDLE
 from minray.core.placement import asked
 from minray.core.tasks import READY, WAITING, Actor, Task, Worker
-from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, STORED, Value
+from minray.core.value import BUFFERED, ERROR, FAULT, ON_DISK, PICKLED, SPILLED, STORED, Value
 from minray.ids import THE_JOB, TaskID, actor_id, creation_id, id_to_bytes, task_id
 
 Row = dict[str, Any]
@@ -31,6 +31,7 @@ _ERROR_TYPES = {
     "ActorUnavailable": "ACTOR_UNAVAILABLE",
     "Cancelled": "TASK_CANCELLED",
     "ObjectLost": "OBJECT_LOST",
+    "OutOfMemory": "OUT_OF_MEMORY",
     "WorkerCrashed": "WORKER_DIED",
 }
 
@@ -203,6 +204,8 @@ class Listing:
         tasks = {id: task for task in self._graph.tasks.values() for id in task.returns}
         running = {id for worker in self._graph.scheduler.workers.values() for id in _running(worker)}
         for id, entry in self._graph.objects.entries.items():
+            if id >= ON_DISK:
+                continue  # the bytes of another
             handle = entry.value is HANDLE
             task = tasks.get(id)
             if handle:
@@ -286,7 +289,7 @@ class Listing:
             return len(data)
         if kind == BUFFERED:
             return len(data[0]) + sum(len(buffer) for buffer in data[1])
-        if kind == STORED:
+        if kind in (STORED, SPILLED):
             return self._size(data)
         return 0 if kind == FAULT else sys.getsizeof(data)
 

@@ -214,6 +214,7 @@ class _Loop:
             if isinstance(error, asyncio.CancelledError):
                 error = cancelled(id, error)
             calls.failed(id, error, name, retry, begun)
+            result = positional = keywords = None  # noqa: F841 (gone before the flush)
         calls.over(held)
 
 

@@ -9,6 +9,12 @@ from minray.backend import PoolConfig
 
 #: Of the memory that is free, values get this much, as in Ray; tasks and actors may ask for the rest.
 _STORE_SHARE = 0.3
+#: And no more than this many bytes, unless `init` is told so.
+_STORE_MOST = 200 * 10**9
+#: Of what is free in shared memory, as much may be filled: others use it too.
+_SHARED_SHARE = 0.95
+#: Where files are that live in memory.
+SHARED_MEMORY = "/dev/shm"
 
 
 def resources(config: PoolConfig, cpus: int) -> dict[str, float]:
@@ -18,11 +24,29 @@ def resources(config: PoolConfig, cpus: int) -> dict[str, float]:
     if gpus:
         found["GPU"] = float(gpus)
     free = free_memory()
-    store = config.object_store_memory
-    found["object_store_memory"] = float(int(free * _STORE_SHARE) if store is None else store)
+    found["object_store_memory"] = float(store_bytes(config))
     found["memory"] = float(int(free - free * _STORE_SHARE) if config.memory is None else config.memory)
     found.update(config.resources)
     return {name: amount for name, amount in found.items() if amount > 0 or name == "CPU"}
+
+
+def store_bytes(config: PoolConfig) -> int:
+    """How many bytes of memory are for values: what `init` was told, or a share of what is free."""
+    if config.object_store_memory is not None:
+        return int(config.object_store_memory)
+    free = min(int(free_memory() * _STORE_SHARE), _STORE_MOST)
+    shared = shared_memory()
+    return free if shared is None else min(free, shared)
+
+
+def shared_memory() -> int | None:
+    """How many bytes of shared memory may be filled; None: there is none, or it is of no use."""
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return None
+    usable = int(found.f_bavail * found.f_frsize * _SHARED_SHARE)
+    return usable if usable >= 1 << 20 and os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def visible_gpus() -> list[str] | None:

@@ -63,6 +63,8 @@ class Places:
             for name in node.offers:
                 amount = node.free[name] if available else node.total[name]
                 found[name] = found.get(name, 0.0) + amount / RESOURCE_UNIT
+            if available and "object_store_memory" in found:
+                found["object_store_memory"] -= self._graph.memory.rooms[node.id].used
         return {name: amount for name, amount in found.items() if amount > 0}
 
     def _node_of(self, worker: Worker | None) -> Node:

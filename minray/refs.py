@@ -120,6 +120,9 @@ class ObjectRef(Generic[T_co]):
         def finish(read: Callable[[], Any]) -> None:
             if not future.done():
                 self._finish(read, future.set_result, fail)
+                # The step of a coroutine that this wakes has the value, or the error and so the frames that it came
+                # through, until it is over, which may be the end of the call.
+                loop.call_soon(self._session.give_back)
 
         def ready(read: Callable[[], Any]) -> None:
             try:
@@ -142,7 +145,8 @@ class ObjectRef(Generic[T_co]):
         try:
             value = read()[0]
         except BaseException as error:
-            set_exception(error)
+            # Its traceback has this frame, which knows the future: a cycle, with all that the error will pass through.
+            set_exception(error.with_traceback(None))
         else:
             set_result(value)
 

@@ -121,6 +121,7 @@ class Calls:
         except BaseException as error:
             self.leave_if_asked(id)
             self.failed(id, error, name, retry, begun)
+            result = positional = keywords = None  # noqa: F841 (gone before the flush)
         self.over(held)
 
     def _draw(self, op: int, id: int, draw: Callable[..., Any], args: tuple[Any, ...]) -> Any:

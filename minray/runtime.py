@@ -34,12 +34,14 @@ from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Actor, Call, Task, Worker
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
-from minray.core.value import FIRST_ERROR, Value
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
+from minray.driver_memory import DECISIONS, DriverMemory
 from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
 from minray.machine import gpu_names
 from minray.measures import OWN, Measures
+from minray.monitor import Monitor
 from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
@@ -50,8 +52,6 @@ from minray.wire.messages import Message
 
 #: While a backlog grows, a submitter reads replies once every so many calls, so that workers are refilled meanwhile.
 PUMP_EVERY = 32
-#: Modules that change what others mean: where the driver has them, workers get them first of all.
-PRELOAD_IF_LOADED = ("minray.as_ray.installed",)
 #: How many calls that have ended the state API and `timeline` can tell of; MINRAY_TASK_HISTORY chooses another number.
 #: Remembering one takes 0.14 us of the 10 us that a call costs the driver, and 300 bytes.
 TASK_HISTORY = 10_000
@@ -67,34 +67,6 @@ RELEASE_SECONDS = 0.05
 CLOSE_SECONDS = 5.0
 #: How often, while idle workers beyond the CPUs may be stopped (s).
 SLOW_TICK_SECONDS = 1.0
-
-
-def start(
-    backend: Any,
-    *,
-    num_cpus: int | None,
-    num_gpus: int | None,
-    resources: dict[str, float] | None,
-    namespace: str | None,
-    options: dict[str, Any],
-) -> Runtime:
-    """Start a run on `backend`, a class from the registry that makes a `WorkerPool`."""
-    options = dict(options)
-    labels = options.pop("labels", None) or {}
-    runtime_env = options.pop("runtime_env", None)
-    config = PoolConfig(
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        memory=options.pop("memory", None),
-        object_store_memory=options.pop("object_store_memory", None),
-        resources=resources or {},
-        isolate=options.pop("isolate", True),
-        log_to_driver=options.pop("log_to_driver", True),
-        preload=[name for name in PRELOAD_IF_LOADED if name in sys.modules],
-        address=options.pop("address", None),
-        options=options,
-    )
-    return Runtime(backend(), config, namespace, labels, runtime_env)
 
 
 #: The next ids: each names one thing in the life of a process. And those that the last run has used of its workers and
@@ -170,14 +142,21 @@ class Runtime:
         listing.rows["placement_groups"] = self._places.rows
         self._serving.questions["rows"] = listing.answer
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
+        self._memory: DriverMemory | None = None
+        if pool.store is not None:
+            parts = (self._graph, self._lock, self._outbox, self._reader, self._serving, self._codec)
+            self._memory = DriverMemory(pool.store, *parts, self._decide, self._note, self._inside)
         with self._lock:
             for node in self.nodes:
+                self._graph.memory.joined(node.id, node.store_bytes)
                 head = node is self.nodes[0]
                 self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
         self._deliver()
         self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
         self._service.start()
+        self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
+        self._monitor.start()
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -211,6 +190,9 @@ class Runtime:
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
                     outbox.append((decision[1].id, (m.STOP,)))
+                elif op in DECISIONS:
+                    assert self._memory is not None
+                    self._memory.carry_out(*decision)
                 elif op == "infeasible":
                     outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill
@@ -322,6 +304,8 @@ class Runtime:
                     elif what == "warn":
                         with suppress(OSError, ValueError):  # nobody reads stderr
                             sys.stderr.write(f"{item[2]}\n")
+                    elif what == "do":
+                        item[2]()
                     else:
                         assert pool.store is not None
                         pool.store.free(item[2])
@@ -347,7 +331,7 @@ class Runtime:
             timeout = 0  # while nobody was reading
         elif scheduler.sent_ahead:
             timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
-        elif timeout is None and scheduler.surplus():
+        elif timeout is None and (scheduler.tight or scheduler.surplus()):
             timeout = SLOW_TICK_SECONDS
         batches = self._pool.receive(timeout)
         self._idle = False
@@ -360,11 +344,13 @@ class Runtime:
                 worker = workers.get(id)
                 if worker is None:  # it was given up: what it still says is not heard
                     if messages[-1][0] == m.LOST:
-                        self._forget_worker(id)
+                        self._gone(id)
                     continue
                 for message in messages:
                     handlers[message[0]](worker, message)
                     if worker.id not in workers:
+                        if message is not messages[-1] and messages[-1][0] == m.LOST:
+                            self._gone(id)
                         break
             if scheduler.sent_ahead or not batches:
                 graph.ticked(now)
@@ -410,6 +396,12 @@ class Runtime:
     def _on_lost(self, worker: Worker, message: Message) -> None:
         self._forget_worker(worker.id)
         self._graph.worker_lost(worker, message[1])
+        self._graph.writer_gone(worker.id)
+
+    def _gone(self, id: int) -> None:
+        """The end of a worker that was given up before."""
+        self._forget_worker(id)
+        self._graph.writer_gone(id)
 
     def _forget_worker(self, id: int) -> None:
         self._known.pop(id, None)
@@ -581,9 +573,16 @@ class Runtime:
             value = self._graph.objects.value_of(id)
             if value is None:
                 continue  # another one failed, and is raised below
+            if value[0] == STORED or value[0] == SPILLED:
+                assert self._memory is not None
+                results.append(self._memory.read(id))
+                continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
-                raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                try:
+                    raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
+                finally:
+                    del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
         return results
 
@@ -728,6 +727,9 @@ class Runtime:
             self._idle = False
             self._pool.wake()
 
+    def give_back(self) -> None:
+        pass  # here a reference is released when it is dropped
+
     def pin(self, id: int) -> None:
         self.retain(id)
 
@@ -746,6 +748,19 @@ class Runtime:
 
     def measured(self) -> Measures:
         return OWN
+
+    # -- memory for values ----------------------------------------------------------------------------------------
+
+    def _decide(self, event: Callable[[], object]) -> None:
+        """Have an event for the graph happen, and carry out what it leads to. No longer once the run is closed."""
+        with self._lock:
+            if self.closed:
+                return
+            self._event()
+            self._graph.scheduler.now = perf_counter()
+            event()
+            self._carry_out()
+        self._deliver()
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -768,7 +783,9 @@ class Runtime:
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
-        self._service.join(timeout=0.1 if self._interrupted() else CLOSE_SECONDS)
+        patience = 0.1 if self._interrupted() else CLOSE_SECONDS
+        self._monitor.close(patience)
+        self._service.join(patience)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""

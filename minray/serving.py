@@ -13,6 +13,7 @@ from typing import Any
 from minray.code import pack_for_handles
 from minray.core.cancelling import cancel
 from minray.core.graph import TaskGraph
+from minray.core.memory import FULL
 from minray.core.objects import Watch
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
@@ -82,6 +83,9 @@ class Serving:
             m.FIND: self._on_find,
             m.ASK: self._on_ask,
             m.MEASURED: lambda _, msg: OWN.merge(msg[1]),
+            m.NEED: lambda worker, msg: graph.asked_room(worker, msg[2], msg[3], msg[4], (worker, msg[1])),
+            m.GAVE: lambda worker, msg: graph.room_given_back(worker, msg[1], msg[2]),
+            m.MOVED: lambda worker, msg: graph.moved(worker, msg[1], msg[2]),
         }
 
     def _unreserve(self, worker: Worker | None, id: int) -> None:
@@ -150,6 +154,10 @@ class Serving:
     def _on_wait(self, worker: Worker, message: Message) -> None:
         _, number, ids, count, block = message
         request = Request(worker, m.WAIT, number, ids)
+        if not block and len(self._graph.ready(ids)) < count:
+            # It only looks, perhaps again and again: what it looks for may need the CPU that it holds.
+            self._graph.blocked(worker)
+            self._graph.unblocked(worker)
         self._watch(request, self._graph.watched(ids, count if block else 0, request))
 
     def _on_ready(self, worker: Worker, message: Message) -> None:
@@ -208,6 +216,14 @@ class Serving:
                 self._answer(worker, request.number, ())
             else:
                 self._answer(worker, request.number, tuple(self._graph.ready(request.ids)))
+        elif self._graph.room_forgotten((worker, message[1])):
+            self._answer(worker, message[1], (FULL,))
+
+    def give_room(self, token: tuple[Worker, int], answer: tuple[Any, ...]) -> None:
+        """Answer a worker that needs memory for values."""
+        worker, request = token
+        if worker.id in self._graph.scheduler.workers:
+            self._answer(worker, request, answer)
 
     # -- the rest -------------------------------------------------------------------------------------------------
 

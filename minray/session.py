@@ -107,6 +107,10 @@ class Session(Protocol):
         """Drop one reference. Called from `__del__`: takes no lock, never blocks, never raises."""
         ...
 
+    def give_back(self) -> None:
+        """References may have been dropped outside of any call: let the owner know. Any thread."""
+        ...
+
     def pin(self, id: int) -> None:
         """Keep `id` until the run ends: it left by hand (`pickle.dumps(ref)`), so nobody can count it."""
         ...

@@ -1,6 +1,6 @@
 """`init` and `shutdown`: from arguments and environment variables to a run, and to its end.
 
-`init` finds the backend (`minray.registry`), has `minray.runtime` start it, and makes the result the session of this
+`init` finds the backend (`minray.registry`), has `minray.launching` start it, and makes the result the session of this
 process. The first `.remote`, `put` or `get` does the same with all defaults.
 """
 
@@ -20,6 +20,7 @@ from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
 from minray.session import current, set_driver, set_starter, set_thread
+from minray.settings import check_system_config, number, share, spill_directory
 
 #: The run that `init` started in this process, and the process: a fork must not end its parent's run.
 _starting = threading.RLock()
@@ -46,10 +47,8 @@ _ABOUT_SERVERS = frozenset(
         "system_reserved_memory",
         "_temp_dir",
         "_node_ip_address",
-        "_system_config",
         "_enable_object_reconstruction",
         "_plasma_directory",
-        "_object_spilling_directory",
         "_redis_username",
         "_redis_password",
         "_driver_object_store_memory",
@@ -57,6 +56,9 @@ _ABOUT_SERVERS = frozenset(
         "_node_name",
     }
 )
+_ABOUT_MEMORY = frozenset({"_memory", "_system_config", "object_spilling_directory"})
+#: As in Ray: less is no use.
+_LEAST_STORE = 75 << 20
 #: Ray's keywords that change what a program does, and that minray does not carry out yet, with harmless values.
 _PLANNED: dict[str, tuple[Any, ...]] = {
     "job_config": (None,),
@@ -128,7 +130,8 @@ def init(
         num_gpus: How many GPUs there are to give away. Default: as many as NVIDIA's driver has, less what
             CUDA_VISIBLE_DEVICES hides.
         resources: Amounts of custom resources, by name.
-        object_store_memory: How many bytes of values to keep in memory before they go to disk.
+        object_store_memory: How many bytes of memory values may take on this machine; what finds no room goes to disk.
+            At least 75 MiB. Default: 30% of the memory that is free, or as much as /dev/shm has.
         isolate: False (threads only) hands arguments and results over without copying them.
         local_mode: True means ``backend="threads"``.
         labels: Labels of this machine, for `label_selector` and `NodeLabelSchedulingStrategy`.
@@ -136,9 +139,10 @@ def init(
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
-        others: Ray's other keywords. `_metrics_export_port` serves what `minray.util.metrics` records, with
-            `prometheus_client`, at that port of 127.0.0.1; without it nothing is served. Those about Ray's servers and
-            logs have no effect.
+        others: Ray's other keywords: `_memory`, `object_spilling_directory` (where that disk is; default: the
+            temporary directory), `_system_config` (see `minray.settings`). `_metrics_export_port` serves what
+            `minray.util.metrics` records, with `prometheus_client`, at that port of 127.0.0.1; without it nothing is
+            served. Those about Ray's servers and logs have no effect.
 
     Returns:
         A context manager that shuts the run down when it is left.
@@ -149,12 +153,13 @@ def init(
         if name in _PLANNED:
             if value not in _PLANNED[name]:
                 raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
-        elif name not in _ABOUT_SERVERS and name not in ("_memory", "_metrics_export_port"):
+        elif name not in _ABOUT_SERVERS and name not in _ABOUT_MEMORY and name != "_metrics_export_port":
             raise RuntimeError(f"Unknown keyword argument(s): {name}")
     port = others.get("_metrics_export_port")
     if port is not None and not (isinstance(port, int) and 0 <= port < 1 << 16):
         raise ValueError(f"_metrics_export_port must be None or a port, 0 to 65535, got: {port!r}.")
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
+    system_config = check_system_config(others.get("_system_config"))
     check_labels(labels)
     if runtime_env:
         from minray.environments import check_job
@@ -185,6 +190,10 @@ def init(
             "log_to_driver": log_to_driver is not False,
             "object_store_memory": object_store_memory,
             "memory": others.get("_memory"),
+            "spill_directory": spill_directory(others.get("object_spilling_directory"), system_config),
+            "disk_threshold": share("local_fs_capacity_threshold", 0.95, system_config),
+            "memory_threshold": share("memory_usage_threshold", 0.95, system_config),
+            "memory_refresh": number("memory_monitor_refresh_ms", 250, system_config) / 1000,
             "labels": labels,
             "runtime_env": runtime_env,
         }
@@ -219,11 +228,11 @@ def _start(
 ) -> Context:
     """Make the run on a backend the one of this process, until `shutdown`."""
     global _run, _run_pid, _exit_hook, _context
-    from minray import runtime
+    from minray import launching
 
     guard(getattr(factory, "__module__", ""))
     try:
-        _run = runtime.start(
+        _run = launching.start(
             factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
         )
     except BaseException:
@@ -253,7 +262,6 @@ def _check_init(
     amounts = {
         "num_cpus": num_cpus,
         "num_gpus": num_gpus,
-        "object_store_memory": object_store_memory,
         "_memory": memory,
     }
     for name, amount in {**amounts, **(resources or {})}.items():
@@ -265,6 +273,14 @@ def _check_init(
             raise ValueError(f"Resource quantities must be nonnegative, but {name} is {amount}.")
         if name in amounts and amount != int(amount):
             raise ValueError(f"{name} must be a whole number, got: {amount}.")
+    if object_store_memory is not None:
+        if not isinstance(object_store_memory, (int, float)):
+            raise TypeError(f"object_store_memory must be a number of bytes, got: {object_store_memory!r}.")
+        if not object_store_memory >= _LEAST_STORE:
+            raise ValueError(
+                f"Attempting to cap object store memory usage at {object_store_memory} bytes, but the minimum allowed "
+                f"is {_LEAST_STORE} bytes."
+            )
     visible = visible_gpus()
     if num_gpus and visible is not None and num_gpus > len(visible):
         raise ValueError(f"Attempting to start with {num_gpus} GPU, but CUDA_VISIBLE_DEVICES contains {visible}.")

@@ -120,6 +120,8 @@ class Worker:
             elif message[0] == m.FREE:
                 assert self._store is not None
                 self._store.free(message[1])
+            elif message[0] == m.ROOM:
+                self._room(message[1])
             elif message[0] == m.CANCEL:
                 self._cancel(message[1])
             elif message[0] == m.TAKEN:
@@ -127,6 +129,15 @@ class Worker:
             else:
                 todo.append(message)
         self._work.finish()
+
+    def _room(self, amount: int) -> None:
+        """More memory for values, or a request for what is not used."""
+        assert self._store is not None
+        if amount > 0:
+            self._store.grant(amount)
+        else:
+            self.client.post((m.GAVE, self._store.trim(-amount), True))
+            self.client.flush()
 
     def recall(self) -> None:
         """Hand back every task that has not been begun, and send the results that wait. Any thread."""

@@ -28,7 +28,7 @@ from minray.wire.messages import FREE, LOST, STOP, Message
 from minray_loky.channel import DriverEnd, Poller
 from minray_loky.logs import LogReader
 from minray_loky.spawning import Inherited, Trackers, cpu_count, start_process
-from minray_loky.store import Location, SharedStore, discard
+from minray_loky.store import DRIVER, Location, SharedStore, discard
 from minray_loky.template import COMMAND, FORKED, KILL, QUIT, REPORT, START, Setup, serve
 
 __all__ = ["LokyPool"]
@@ -67,7 +67,8 @@ class LokyPool:
         self._processes: dict[int, _Process] = {}
         self._by_fd: dict[int, int] = {}
         self._news: deque[tuple[int, list[Message]]] = deque()  # made here, not read from a channel
-        self._directories: list[str] = []
+        self._name = f"minray-{os.getpid()}-{secrets.token_hex(4)}"
+        self._directories: list[str] = []  # the fastest first, the last is for what finds no room
         self._trackers = Trackers()
         self._undo = ExitStack()  # what `open` has made, to be unmade in reverse
         self._closed = False
@@ -84,28 +85,23 @@ class LokyPool:
             self.close()
             raise
         cpus = config.num_cpus if config.num_cpus is not None else cpu_count()
-        return [NodeInfo(id=0, resources=machine.resources(config, cpus), warm=min(cpus, cpu_count()))]
+        warm = min(cpus, cpu_count())
+        return [NodeInfo(0, machine.resources(config, cpus), warm, store_bytes=self._store_bytes(config))]
 
     def _open(self, config: PoolConfig) -> None:
         undo = self._undo
         undo.callback(self._trackers.close)
         with self._trackers.in_place():
-            # Watched before it is made: a kill in between must not leave it behind.
-            for directory in _free_names():
-                self._trackers.watch(directory)
-                try:
-                    os.mkdir(directory, 0o700)
-                except OSError:
-                    self._trackers.unwatch(directory)
-                    continue
-                undo.callback(shutil.rmtree, directory, ignore_errors=True)
-                self._directories.append(directory)
+            for parent in _parents(config.spill_directory):
+                self._make_directory(parent)
         if not self._directories:
             raise OSError(
-                f"Neither /dev/shm nor {tempfile.gettempdir()} can be written: set TMPDIR to a directory that can."
+                f"Neither {machine.SHARED_MEMORY} nor {tempfile.gettempdir()} can be written: set TMPDIR to a "
+                "directory that can."
             )
-        self.directory = self._directories[-1]  # the temporary one, if there is one: files are not to fill the memory
-        self.store = SharedStore(self._directories, "driver", self._free_elsewhere)
+        # Files of the run are in the temporary one, if there is one: they are not to fill the memory.
+        self.directory = self._directories[1 if len(self._directories) > 1 else 0]
+        self.store = SharedStore(self._directories, DRIVER, self._free_elsewhere, config.disk_threshold)
         undo.callback(self.store.close)
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
@@ -121,10 +117,29 @@ class LokyPool:
             preload=[*config.preload, *_PRELOAD, *(name for name in _PRELOAD_IF_LOADED if name in sys.modules)],
             sys_path=[path if path else os.path.abspath(path) for path in sys.path],
             isolate=config.isolate,
+            disk_threshold=config.disk_threshold,
         )
         self._start_template()
         undo.callback(self._end_template)
         _pools.add(self)
+
+    def _make_directory(self, parent: str) -> None:
+        """A private directory of the run, watched before it is made: a kill in between must not leave it behind."""
+        directory = os.path.join(parent, self._name)
+        self._trackers.watch(directory)
+        try:
+            os.mkdir(directory, 0o700)
+        except OSError:
+            self._trackers.unwatch(directory)
+            return
+        self._undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        self._directories.append(directory)
+
+    def _store_bytes(self, config: PoolConfig) -> int:
+        """What `init` says, but not more than there is. Without shared memory it is files that the system caches."""
+        asked = machine.store_bytes(config)
+        shared = machine.shared_memory() if self._directories[0].startswith(machine.SHARED_MEMORY) else None
+        return asked if shared is None else min(asked, shared)
 
     def _start_template(self) -> None:
         ours, theirs = socket.socketpair()
@@ -301,10 +316,8 @@ class LokyPool:
         except (BlockingIOError, OSError):  # enough wakes are waiting, or nobody reads any more
             return
 
-    def _free_elsewhere(self, path: str, location: Location) -> None:
+    def _free_elsewhere(self, worker: int, location: Location) -> None:
         """A value in some worker's arena is not needed any more."""
-        tag = os.path.basename(path).partition("-")[0]
-        worker = int(tag[1:]) if tag.startswith("w") else -1
         process = self._processes.get(worker)
         if process is not None and not process.ended and not process.leaving:
             self.send(worker, [(FREE, location)])
@@ -381,10 +394,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def _free_names() -> list[str]:
-    """Names for the private directories of this run, the fastest place first: shared memory, and the temporary one."""
-    name = f"minray-{os.getpid()}-{secrets.token_hex(4)}"
-    return [os.path.join(parent, name) for parent in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(parent)]
+def _parents(spill_directory: str | None) -> list[str]:
+    """Where a run makes its private directories. OSError: `spill_directory` cannot be made."""
+    found = [] if machine.shared_memory() is None else [machine.SHARED_MEMORY]
+    if os.path.isdir(tempfile.gettempdir()):
+        found.append(tempfile.gettempdir())
+    if spill_directory is not None:
+        os.makedirs(spill_directory, exist_ok=True)
+        found.append(os.path.abspath(spill_directory))
+    return list(dict.fromkeys(found))
 
 
 def _socket_pair() -> tuple[int, int]:

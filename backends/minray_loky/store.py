@@ -6,8 +6,11 @@
 
 Only its writer allocates in an arena, so that nothing is shared but bytes. Bytes that were used before are already
 mapped and touched, and written at the speed of memcpy; fresh pages cost ten times that, which is why freed ones are
-kept for a while. A thread that the garbage collector leads here while it is allocating (see `minray.reentry`) leaves
-the arenas alone, and makes one for itself.
+kept for a while. More pages are taken only as far as the owner has granted memory (`grant`); where that is not enough
+`make_room` is asked, with no lock held, and if there is none the value becomes a file on disk (disk.py).
+
+A thread that the garbage collector leads here while it is allocating (see `minray.reentry`) leaves the arenas alone,
+and writes a file on disk.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ import errno
 import mmap
 import os
 import sys
-import weakref
-from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from minray.backend import ReentrantLock, owner_of
+from minray.disk_space import NO_ROOM
+from minray.leases import Leases
+from minray_loky.arena import PAGE, Arena, cut, punch
+from minray_loky.disk import Disk
 
 #: (path, offset, sizes of the parts in it, the first part if it is small)
 Location = tuple[str, int, tuple[int, ...], Any]
@@ -31,9 +37,7 @@ Location = tuple[str, int, tuple[int, ...], Any]
 _ALIGN = 64
 #: An arena's size, unless one value needs more. It is a sparse file: only what is used takes memory.
 _ARENA_BYTES = 64 << 20
-#: Memory is reserved in such steps, so that a full file system is an error and not a SIGBUS in the middle of a copy.
-_RESERVE_BYTES = 4 << 20
-#: Unused arenas are kept up to this many bytes.
+#: Memory that holds nothing is kept up to this many bytes.
 _KEEP_BYTES = 512 << 20
 #: A pickle up to this size travels with the location: reading it needs no mapping.
 _INLINE_PART = 16 << 10
@@ -41,94 +45,58 @@ _INLINE_PART = 16 << 10
 _MAPPINGS = 64
 #: Copies from this size on are made by numpy, which lets other threads run meanwhile.
 _LONG_COPY = 1 << 20
+#: Files on disk up to this size are read, larger ones mapped: a mapping takes a descriptor while it lasts.
+_READ_BYTES = 1 << 20
+#: How often room is made for one value before it goes to disk. Others may take what was meant for it.
+_ATTEMPTS = 8
+#: The tag of the files that the driver writes; those of worker 3 have w3.
+DRIVER = "driver"
 
 
-class Arena:
-    """One file of a writer, and which parts of it are free: extents, sorted by offset, never touching each other."""
+class Short(NamedTuple):
+    """How many bytes of memory are missing, and how many hold nothing but cannot be used where they are."""
 
-    def __init__(self, path: str, size: int) -> None:
-        self.path = path
-        self.size = size
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            os.ftruncate(self._fd, size)
-            self.map = mmap.mmap(self._fd, size)
-        except OSError:
-            os.close(self._fd)
-            os.unlink(path)
-            raise
-        self.view = memoryview(self.map)
-        self.free: list[tuple[int, int]] = [(0, size)]
-        self.used = 0
-        self._reserved = 0
-
-    def take(self, size: int) -> int | None:
-        """The offset of `size` free bytes, the lowest there is, so that touched pages are used again; None: no room.
-
-        OSError (ENOSPC): the file system has no room.
-        """
-        for index, (offset, length) in enumerate(self.free):
-            if length >= size:
-                if offset + size > self._reserved:
-                    upto = min(self.size, -(-(offset + size) // _RESERVE_BYTES) * _RESERVE_BYTES)
-                    if hasattr(os, "posix_fallocate"):
-                        os.posix_fallocate(self._fd, self._reserved, upto - self._reserved)
-                    self._reserved = upto
-                if length == size:
-                    del self.free[index]
-                else:
-                    self.free[index] = (offset + size, length - size)
-                self.used += size
-                return offset
-        return None
-
-    def give(self, offset: int, size: int) -> None:
-        """These bytes are free again."""
-        index = bisect_left(self.free, (offset, 0))
-        self.used -= size
-        if index < len(self.free) and self.free[index][0] == offset + size:
-            size += self.free.pop(index)[1]
-        if index and sum(self.free[index - 1]) == offset:
-            index -= 1
-            offset, before = self.free.pop(index)
-            size += before
-        self.free.insert(index, (offset, size))
-
-    def close(self) -> None:
-        """Forget the file. Views of it keep what they need."""
-        self.view.release()
-        self.map.close()
-        try:
-            if not self.used:  # mappings elsewhere give their memory back too; where there is a view, it would crash
-                os.ftruncate(self._fd, 0)
-            os.unlink(self.path)
-        except OSError:  # the run's directory is gone already
-            pass
-        os.close(self._fd)
+    missing: int
+    spare: int
 
 
 class SharedStore:
-    """`minray.backend.Store` for one process.
-
-    `tag` is a part of its files' names; `pass_on` gets the locations of other writers that are to be freed.
-    """
+    """`minray.backend.Store` for one process."""
 
     def __init__(
-        self, directories: Sequence[str], tag: str, pass_on: Callable[[str, Location], None] | None = None
+        self,
+        directories: Sequence[str],
+        tag: str,
+        pass_on: Callable[[int, Location], None] | None = None,
+        threshold: float = 1.0,
     ) -> None:
-        self._directories = list(directories)  # in order of preference
+        """`directories`: where memory is, and where values go that find none; `tag` is a part of its files' names.
+
+        `pass_on` gets (writer, location) of other writers' arenas that are to be freed. `threshold`: see `Disk`.
+        """
+        self._memory = directories[0]
+        self._disk = Disk(directories[-1], f"{tag}-d", threshold)
         self._tag = tag
+        self._writer = _writer(tag)
         self._pass_on = pass_on
         self._arenas: dict[str, Arena] = {}
         self._made = count(1)
         self._lock = ReentrantLock()
         self._is_allocating = owner_of(self._lock)  # the calling thread, that is
-        #: What came while the thread had the lock already, in order: arenas that were made, locations that are free.
-        self._noted: deque[Arena | Location] = deque()
+        self._granted: int | None = None  # bytes of memory that the arenas may take; None: nobody counts
+        self._grants: deque[int] = deque()  # what came since
+        self._freed: deque[Location] = deque()  # while the thread had the lock already, in order
         self._mappings: OrderedDict[str, mmap.mmap] = OrderedDict()
-        self._leases: dict[int, weakref.ref[Any]] = {}  # by id: an array's weakref has no hash
+        self._leases = Leases()
+        self._make_room: Callable[[int, int, int], bool] | None = None
+        self._give_back: Callable[[int], None] | None = None
 
     # -- writing --------------------------------------------------------------------------------------------------
+
+    def bind(self, make_room: Callable[[int, int, int], bool], give_back: Callable[[int], None]) -> None:
+        self._make_room = make_room
+        self._give_back = give_back
+        self._granted = 0
 
     def write(self, parts: Sequence[Any], total: int) -> Location:
         first: Any = None
@@ -137,59 +105,144 @@ class SharedStore:
         views = [memoryview(part).cast("B") for part in parts]
         sizes = tuple([view.nbytes for view in views])
         needed = sum(map(_aligned, sizes)) or _ALIGN
-        if self._is_allocating():
-            arena, offset = self._make(needed, needed)
-            self._noted.append(arena)
-        else:
-            with self._lock:
-                self._settle()
-                arena, offset = self._allocate(needed)
-        place = offset
+        place = None if self._is_allocating() else self._place(needed)
+        if place is None:
+            return (self._to_disk(views), 0, sizes, first)
+        arena, offset = place
+        at = offset
         for view, size in zip(views, sizes):
-            _copy(arena.view[place : place + size], view)
-            place += _aligned(size)
+            _copy(arena.view[at : at + size], view)
+            at += _aligned(size)
         return (arena.path, offset, sizes, first)
 
-    def _allocate(self, size: int) -> tuple[Arena, int]:
-        for arena in self._arenas.values():
-            offset = arena.take(size)
-            if offset is not None:
-                return arena, offset
-        new, offset = self._make(size, _ARENA_BYTES)
-        self._arenas[new.path] = new
-        return new, offset
+    def _place(self, needed: int) -> tuple[Arena, int] | None:
+        """Room in memory; None if there is none. Without the lock."""
+        for attempt in range(_ATTEMPTS):
+            with self._lock:
+                self._settle()
+                found = self._allocate(needed)
+            if not isinstance(found, Short):
+                return found
+            if self._make_room is None or not self._make_room(*found, attempt):
+                break
+        with self._lock:
+            self._retire(0)
+        return None
 
-    def _make(self, size: int, least: int) -> tuple[Arena, int]:
-        """A new arena, of `least` bytes or more, and the offset of `size` bytes taken in it."""
-        error: OSError | None = None
-        for directory in self._directories:
-            path = os.path.join(directory, f"{self._tag}-{next(self._made)}")
-            new: Arena | None = None
-            try:
-                new = Arena(path, max(least, size))
-                offset = new.take(size)
-                assert offset is not None
-            except OSError as problem:
-                if new is not None:
-                    new.close()
-                if problem.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT):
-                    raise
-                error = problem
-                continue
-            return new, offset
-        assert error is not None
-        raise OSError(error.errno, f"No room for a value of {size} bytes in {', '.join(self._directories)}") from error
+    def _allocate(self, needed: int) -> tuple[Arena, int] | Short | None:
+        """Take `needed` bytes where that costs the least memory: the place. None: the file system has no room. Under
+        the lock."""
+        best: tuple[int, Arena, int] | None = None
+        for arena in self._arenas.values():
+            found = arena.best(needed)
+            if found is not None and (best is None or found[1] < best[0]):
+                best = found[1], arena, found[0]
+                if not found[1]:
+                    break
+        try:
+            if best is None:
+                path = os.path.join(self._memory, f"{self._tag}-{next(self._made)}")
+                arena = self._arenas[path] = Arena(path, max(_ARENA_BYTES, needed))
+                best = -(-needed // PAGE) * PAGE, arena, 0
+            gap, arena, offset = best
+            if gap and self._granted is not None:
+                allowed = self._granted - self._backed()
+                if gap > allowed:
+                    spare = sum(each.spare() for each in self._arenas.values())
+                    return Short(gap - allowed, max(0, spare - (needed - gap)))
+            arena.take(offset, needed)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return None
+        return arena, offset
+
+    def _to_disk(self, views: Sequence[memoryview]) -> str:
+        """Write a file that is laid out as an extent of an arena."""
+        parts: list[Any] = []
+        for view in views:
+            parts += [view, bytes(_aligned(view.nbytes) - view.nbytes)]
+        return self._disk.write(parts, sum(map(len, parts)))
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    def grant(self, amount: int) -> None:
+        self._grants.append(amount)
+
+    def trim(self, amount: int) -> int:
+        with self._lock:
+            self._settle()
+            assert self._granted is not None
+            unused = self._granted - self._backed()
+            if unused < amount:
+                unused += self._trim(amount - unused)
+            given = min(unused, amount)
+            self._granted -= given
+        return given
+
+    def shrink(self, amount: int) -> None:
+        with self._lock:
+            self._settle()
+            self._trim(amount)
+
+    def _backed(self) -> int:
+        return sum(arena.backed for arena in self._arenas.values())
+
+    def _trim(self, most: int) -> int:
+        """Give memory that holds nothing back to the system. Under the lock."""
+        freed = 0
+        for arena in reversed(list(self._arenas.values())):
+            if freed < most:
+                freed += arena.trim(most - freed)
+            if not arena.used and (not arena.backed or freed < most):
+                freed += arena.backed
+                self._close(arena)
+        return freed
+
+    def _close(self, arena: Arena) -> None:
+        del self._arenas[arena.path]
+        arena.close()
+
+    def _retire(self, keep: int) -> None:
+        """Close unused arenas, the largest first, until those that are kept have few enough bytes (0: all of them).
+        Under the lock."""
+        unused = sorted((arena for arena in self._arenas.values() if not arena.used), key=lambda arena: arena.backed)
+        total = sum(arena.backed for arena in unused)
+        while unused and (total > keep or not keep):
+            arena = unused.pop()
+            total -= arena.backed
+            self._close(arena)
+            if self._granted is not None and self._give_back is not None:
+                self._granted -= arena.backed
+                self._give_back(arena.backed)
+
+    # -- freeing --------------------------------------------------------------------------------------------------
 
     def size(self, location: Location) -> int:
         return sum(location[2])
 
+    def share(self, location: Location) -> tuple[int, int]:
+        path, _, sizes, _ = location
+        directory, _, name = path.rpartition("/")
+        writer = _writer(name.partition("-")[0])
+        if directory == self._disk.directory and "-d-" in name:
+            return writer, 0
+        # It shares its first page and its last one with others, at most.
+        return writer, -(-sum(map(_aligned, sizes)) // PAGE) * PAGE + PAGE
+
     def free(self, location: Location) -> None:
         path = location[0]
-        if os.path.basename(path).rpartition("-")[0] != self._tag:
+        name = os.path.basename(path)
+        if "-d-" in name:
+            with suppress(OSError):  # the run's directory is gone
+                os.unlink(path)
+            return
+        writer = _writer(name.partition("-")[0])
+        if writer != self._writer:
             if self._pass_on is not None:
-                self._pass_on(path, location)
+                self._pass_on(writer, location)
         elif self._is_allocating():
-            self._noted.append(location)
+            self._freed.append(location)
         else:
             with self._lock:
                 self._settle()
@@ -197,53 +250,62 @@ class SharedStore:
 
     def _give(self, location: Location) -> None:
         """These bytes are free again. Under the lock."""
-        path, offset, sizes, _ = location
-        arena = self._arenas[path]
-        arena.give(offset, sum(map(_aligned, sizes)) or _ALIGN)
+        arena = self._arenas[location[0]]
+        arena.give(location[1], _extent(location)[1])
         if not arena.used:
-            self._retire()
+            self._retire(_KEEP_BYTES)
 
     def _settle(self) -> None:
         """Do what was noted. Under the lock, and with the arenas whole."""
-        while self._noted:
-            note = self._noted.popleft()
-            if isinstance(note, Arena):
-                self._arenas[note.path] = note
-            else:
-                self._give(note)
+        while self._grants:
+            amount = self._grants.popleft()
+            if self._granted is not None:
+                self._granted += amount
+        while self._freed:
+            self._give(self._freed.popleft())
 
-    def _retire(self) -> None:
-        """Close unused arenas, the largest first, until those that are kept are few enough."""
-        unused = sorted((arena for arena in self._arenas.values() if not arena.used), key=lambda arena: arena.size)
-        total = sum(arena.size for arena in unused)
-        while unused and total > _KEEP_BYTES:
-            arena = unused.pop()
-            total -= arena.size
-            del self._arenas[arena.path]
-            arena.close()
+    def bury(self, writer: int, kept: Sequence[Location]) -> None:
+        keep: dict[str, list[tuple[int, int]]] = {}
+        for location in kept:
+            keep.setdefault(location[0], []).append(_extent(location))
+        for directory in {self._memory, self._disk.directory}:
+            with suppress(OSError):
+                for name in os.listdir(directory):
+                    path = os.path.join(directory, name)
+                    if name.startswith(f"w{writer}-") and ("-d-" not in name or path not in keep):
+                        punch(path, keep.get(path, []))
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def read(self, location: Location, released: Callable[[], None]) -> list[Any]:
-        import numpy  # an array is the cheapest thing that exports a part of a mapping and can be watched
-
+    def spill(self, location: Location) -> Location:
         path, offset, sizes, first = location
-        mapping = self._map(path)
-        lease = numpy.frombuffer(mapping, numpy.uint8, sum(map(_aligned, sizes)), offset)
+        extent = memoryview(self._map(path))[offset : offset + _extent(location)[1]]
+        return (self._disk.write([extent], extent.nbytes), 0, sizes, first)
 
-        def gone(ref: weakref.ref[Any]) -> None:
-            self._leases.pop(id(ref), None)
-            released()
-
-        ref = weakref.ref(lease, gone)
-        self._leases[id(ref)] = ref
-        view = memoryview(cast(Any, lease))
+    def read(self, location: Location, released: Callable[[], None]) -> list[Any]:
+        path, offset, sizes, first = location
+        extent = sum(map(_aligned, sizes))
+        view = self._leases.view(self._buffer(path, extent), extent, offset, released)
         parts: list[Any] = [] if first is None else [first]
         place = 0
         for size in sizes:
             parts.append(view[place : place + size])
             place += _aligned(size)
         return parts
+
+    def _buffer(self, path: str, size: int) -> Any:
+        """What a file has in it."""
+        if "-d-" not in os.path.basename(path):
+            return self._map(path)
+        # A mapping of it that was kept would keep its room on the disk, too.
+        if size > _READ_BYTES:
+            try:
+                return _open_mapping(path)
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    raise
+        with open(path, "rb") as file:
+            return file.read()
 
     def _map(self, path: str) -> mmap.mmap:
         mappings = self._mappings
@@ -261,27 +323,26 @@ class SharedStore:
         """Forget everything. Files go with the run's directory."""
         self._leases.clear()
         self._mappings.clear()
-        for arena in [*self._arenas.values(), *(note for note in self._noted if isinstance(note, Arena))]:
-            try:
+        for arena in self._arenas.values():
+            with suppress(OSError, BufferError, ValueError):
                 arena.close()
-            except (OSError, BufferError, ValueError):
-                continue
         self._arenas.clear()
-        self._noted.clear()
+        self._freed.clear()
 
 
 def discard(location: Location) -> None:
     """Give the memory of a dead writer's value back: its pages are taken out of the file, which goes with the run."""
-    path, offset, sizes, _ = location
-    begin = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (offset + sum(map(_aligned, sizes))) // mmap.PAGESIZE * mmap.PAGESIZE
-    if end <= begin or not hasattr(mmap, "MADV_REMOVE"):
-        return
-    try:
-        with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
-            mapping.madvise(mmap.MADV_REMOVE, begin, end - begin)
-    except (OSError, ValueError):  # gone already, or a file system that cannot: then the end of the run frees it
-        return
+    cut(location[0], *_extent(location))
+
+
+def _extent(location: Location) -> tuple[int, int]:
+    """Offset and size of what a value takes in its file."""
+    return location[1], sum(map(_aligned, location[2])) or _ALIGN
+
+
+def _writer(tag: str) -> int:
+    """Which writer's files have this tag: 0 for the driver, else the worker's number."""
+    return 0 if tag == DRIVER else int(tag[1:])
 
 
 def _aligned(size: int) -> int:

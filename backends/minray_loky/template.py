@@ -56,6 +56,7 @@ class Setup:
     preload: Sequence[str]
     sys_path: Sequence[str]
     isolate: bool
+    disk_threshold: float
 
 
 def serve(sock: socket.socket, setup: Setup) -> None:
@@ -241,7 +242,7 @@ def run_worker(worker: int, messages_fd: int, interrupts_fd: int, setup: Setup) 
         sys.modules["numpy.random"].seed()
     link = WorkerEnd(socket.socket(fileno=messages_fd))
     interrupts = socket.socket(fileno=interrupts_fd)
-    store = SharedStore(setup.directories, f"w{worker}")
+    store = SharedStore(setup.directories, f"w{worker}", threshold=setup.disk_threshold)
     served = Worker(worker, link, store, setup.isolate, label=logs.Label())
     threading.Thread(target=_heed, args=(interrupts, served), name="minray-interrupts", daemon=True).start()
     status = 0

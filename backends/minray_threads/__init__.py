@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from minray import machine
 from minray.backend import NodeInfo, PoolConfig, interruptible, raise_in
 from minray.wire.messages import LOST, Message
 from minray.worker import Worker
+from minray_threads.store import Blocks, LocalStore
 
 __all__ = ["ThreadPool"]
 
@@ -80,7 +82,6 @@ class ThreadPool:
     """A `minray.backend.WorkerPool` of threads."""
 
     name = "threads"
-    store = None
     in_process = True
     directory = None
 
@@ -94,14 +95,19 @@ class ThreadPool:
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         self._isolate = config.isolate
+        directory = config.spill_directory or tempfile.gettempdir()
+        os.makedirs(directory, exist_ok=True)
+        self._blocks = Blocks(directory, config.disk_threshold)
+        self.store = LocalStore(self._blocks, 0)
         cpus = config.num_cpus if config.num_cpus is not None else len(_affinity())
-        return [NodeInfo(id=0, resources=machine.resources(config, cpus))]
+        return [NodeInfo(0, machine.resources(config, cpus), store_bytes=machine.store_bytes(config))]
 
     def start(self, worker: int, node: int) -> None:
         if self._closed:
             return
         link = self._links[worker] = _Link(worker, self._report)
-        link.worker = Worker(worker, link, None, self._isolate, in_process=True)
+        store = LocalStore(self._blocks, worker)
+        link.worker = Worker(worker, link, store, self._isolate, in_process=True)
         link.thread = threading.Thread(target=self._run, args=(link,), name=f"minray-worker-{worker}", daemon=True)
         try:
             link.thread.start()
@@ -187,6 +193,7 @@ class ThreadPool:
             if turn % 10 == 4:
                 for thread in alive:
                     _raise_in(thread)
+        self._blocks.close()
         self.wake()
 
 

@@ -76,7 +76,8 @@ def _cancel(graph: TaskGraph, task: Task, force: bool) -> None:
 
 
 def condemn(graph: TaskGraph, worker: Worker, deaf: bool = False) -> None:
-    """End a worker that runs a call which is cancelled by force, as soon as it has handed back what is behind that.
+    """End a worker that runs a call which is cancelled by force (or has another verdict), as soon as it has handed back
+    what is behind that.
 
     `deaf`: it has not for long, so nothing behind the call has begun.
     """
@@ -84,7 +85,7 @@ def condemn(graph: TaskGraph, worker: Worker, deaf: bool = False) -> None:
     if task is None:
         return
     if worker.sent.get(task.id) is not task:  # it has been handed back, or was faster
-        worker.condemned = None
+        worker.condemned = worker.verdict = None
         return
     if len(worker.sent) > 1 and not deaf:
         if not worker.recalling:
@@ -98,7 +99,15 @@ def condemn(graph: TaskGraph, worker: Worker, deaf: bool = False) -> None:
     for id, count in loans.items():
         graph.objects.release(id, count)
     graph.scheduler.requeue(drop_cancelled(graph, behind))
-    graph.fail(task, _fault(task))
+    if worker.verdict is None or task.cancelled:
+        graph.fail(task, _fault(task))
+    elif not task.retries:
+        graph.fail(task, worker.verdict)
+    else:
+        if graph.history is not None:
+            graph.history.append((task, worker, worker.verdict, 0.0, graph.scheduler.now))
+        task.retries -= task.retries > 0
+        graph.scheduler.requeue([task])
 
 
 def drop_cancelled(graph: TaskGraph, tasks: Sequence[Task]) -> list[Task]:

@@ -20,6 +20,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("taken", worker, id, n) tell the producer of a stream that n more of its items were taken (-1: never wait again)
     ("wake", watch)          a watch is done
     ("free", value)          a stored value is not needed any more
+    ("grant", writer, n), ("trim", writer, n), ("room", token, answer), ("bury", writer, locations)   see core/memory.py
     ("infeasible", demand, terms)   tell the user that no node can ever have this
 """
 
@@ -31,13 +32,14 @@ from typing import Any
 
 from minray.core.actors import ActorTable
 from minray.core.cancelling import condemn, drop_cancelled
+from minray.core.memory import Memory
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.placement import PlacementTable
 from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
 from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, Task, Worker
 from minray.core.template import TaskTemplate
-from minray.core.value import FIRST_ERROR, STORED, Value, dependency_failed, fault
+from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of, dependency_failed, fault
 
 #: So many of the calls that a blocked one waits for, directly or not, are looked at when it blocks.
 HURRIED = 100
@@ -52,8 +54,10 @@ class TaskGraph:
     def __init__(self, history: int = 0) -> None:
         """`history`: how many calls to remember once they have ended."""
         self.out: list[tuple[Any, ...]] = []
-        self.objects = ObjectTable()
+        self.memory = Memory(self.out)
+        self.objects = self.memory.objects = ObjectTable(self.memory)
         self.scheduler = Scheduler(self.out)
+        self.memory.workers = self.scheduler.workers
         self.actors = ActorTable(self)
         self.streams = StreamTable(self)
         self.placement = PlacementTable(self)
@@ -138,8 +142,55 @@ class TaskGraph:
 
     def ticked(self, now: float) -> None:
         self.scheduler.now = now
+        if self.scheduler.tight and self.scheduler.hungry:
+            self.scheduler.dispatch_all()
         for worker in self.scheduler.tick():
             condemn(self, worker, deaf=True)
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    def asked_room(self, worker: Worker | None, needed: int, spare: int, first: bool, token: Any) -> None:
+        """A writer of values needs memory: see `Memory.asked`."""
+        self.memory.asked(worker, needed, spare, first, token)
+        self._moving()
+
+    def moved(self, worker: Worker | None, id: int, location: Any) -> None:
+        """A writer has moved a value to disk (`location` None: it could not): see `Memory.moved`."""
+        self.memory.moved(worker, id, location)
+        self._moving()
+
+    def writer_gone(self, worker: int) -> None:
+        """A worker writes no more: its process is gone, perhaps some time after it was given up. See
+        `Memory.writer_gone`."""
+        self.memory.writer_gone(worker)
+        self._moving()
+
+    def room_given_back(self, worker: Worker | None, amount: int, trimmed: bool) -> None:
+        """A writer does without memory that it was granted: see `Memory.given_back`."""
+        self.memory.given_back(worker, amount, trimmed)
+        self._moving()
+
+    def room_forgotten(self, token: Any) -> bool:
+        """A writer does not wait for memory any more: see `Memory.forgotten`."""
+        found = self.memory.forgotten(token)
+        self._moving()
+        return found
+
+    def _moving(self) -> None:
+        """While somebody moves values, few tasks are begun."""
+        self.pressed("moving", bool(self.memory.moving))
+
+    def pressed(self, reason: str, tight: bool) -> None:
+        """Memory is tight, or is not any more, for one reason."""
+        reasons = self.scheduler.tight
+        if tight:
+            if not reasons:
+                self.scheduler.last_sent = self.scheduler.now
+            reasons.add(reason)
+        elif reason in reasons:
+            reasons.discard(reason)
+            if not reasons:
+                self._free_resources()
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -185,6 +236,7 @@ class TaskGraph:
         """A worker has run a call; `values` are what it returned, one for each of its objects (or all are `error`)."""
         task = worker.sent.pop(id, None)
         if task is None:
+            self.objects.discard(values)
             return
         if task.actor is not None:
             self.complete(task, values, error, seconds)
@@ -243,7 +295,10 @@ class TaskGraph:
         for id in task.call.deps:
             value = self.objects.value_of(id)
             if value is not None:
-                self.objects.repay_value(worker.loans, id, value)
+                for inner in value[2]:
+                    self.objects.repay(worker.loans, inner, 1)
+        for bytes in task.lent or ():
+            self.objects.repay(worker.loans, bytes, 1)
 
     def lend(self, worker: Worker, task: Task) -> list[Value]:
         """The values of the call's dependencies, counted for the worker they are now sent to."""
@@ -253,12 +308,16 @@ class TaskGraph:
         for id in call.args[2]:
             objects.lend(loans, id)
         values = []
+        lent: list[int] = []
         for id in call.deps:
             value = objects.value_of(id)
             assert value is not None
             if value[0] >= STORED or value[2]:  # somewhere else, or with references inside
                 objects.lend_value(loans, id, value)
+                if value[0] == STORED or value[0] == SPILLED:
+                    lent.append(bytes_of(id, value[0]))
             values.append(value)
+        task.lent = lent or None
         return values
 
     # -- results --------------------------------------------------------------------------------------------------
@@ -425,6 +484,7 @@ class TaskGraph:
         workers = self.scheduler.workers.values()
         self.objects.check(worker.loans for worker in workers)
         self.scheduler.check()
+        self.memory.check()
         self.actors.check()
         self.streams.check()
         for task, *_ in self.history or ():

@@ -7,18 +7,36 @@ The rules:
 2. A loan is made when a worker is sent a reference (or a mapped value), and given back in one message with the
    number of times it was received, so that a reference on its way is never lost.
 3. An object becomes ready once. What waits for it (calls, watches) is told once.
+4. The bytes of a stored value are an object of their own, which the value contains (`minray.core.value.bytes_of`). Who
+   maps them holds them, and not the value: so a value can be moved to disk under its readers.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minray.core.value import STORED, Value, fault
+from minray.core.value import IN_STORE, ON_DISK, SPILLED, STORED, Value, bytes_of, fault
 
 if TYPE_CHECKING:
     from minray.core.tasks import Task
+
+
+class Residence:
+    """Keeps an eye on where bytes are; this one does not care, `minray.core.memory` does."""
+
+    def added(self, bytes: int, value: Value) -> None:
+        """There are these now."""
+
+    def used(self, bytes: int) -> None:
+        """Somebody is about to read them."""
+
+    def gone(self, bytes: int) -> None:
+        """Nobody needs them."""
+
+
+NOWHERE = Residence()
 
 
 class Watch:
@@ -58,8 +76,10 @@ class ObjectTable:
     """All objects of a run. What it decides is read from `freed` (stored values without a user) and `scopeless`
     (ids nobody can name any more)."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Residence = NOWHERE) -> None:
+        """`memory` is told of bytes that come, are used and go."""
         self.entries: dict[int, Object] = {}
+        self.memory = memory
         self.freed: list[Value] = []
         self.scopeless: deque[int] = deque()
 
@@ -102,23 +122,20 @@ class ObjectTable:
 
     def lend_value(self, loans: dict[int, int], id: int, value: Value) -> None:
         """Count what a worker holds once it has been sent `value`: the mapped bytes, and the references inside."""
-        if value[0] == STORED:
-            self.lend(loans, id)
+        if value[0] == STORED or value[0] == SPILLED:
+            bytes = bytes_of(id, value[0])
+            self.lend(loans, bytes)
+            self.memory.used(bytes)
         for inner in value[2]:
             self.lend(loans, inner)
-
-    def repay_value(self, loans: dict[int, int], id: int, value: Value) -> None:
-        """Undo `lend_value` for a value that was sent and never looked at."""
-        if value[0] == STORED:
-            self.repay(loans, id, 1)
-        for inner in value[2]:
-            self.repay(loans, inner, 1)
 
     def resolve(self, id: int, value: Value) -> list[Task | Watch]:
         """Give a pending object its value; return what waited for it."""
         entry = self.entries[id]
         assert entry.value is None, f"object {id} became ready twice"
         entry.value = value
+        if value[0] == STORED:
+            self._add_bytes(id, value)
         for inner in value[2]:
             self.retain(inner)
         waiting, entry.waiting = entry.waiting, None
@@ -129,8 +146,37 @@ class ObjectTable:
     def add(self, id: int, value: Value, count: int = 1) -> None:
         """A new object that is ready."""
         self.entries[id] = Object(count, value)
+        if value[0] == STORED:
+            self._add_bytes(id, value)
         for inner in value[2]:
             self.retain(inner)
+
+    def _add_bytes(self, id: int, value: Value) -> None:
+        """The bytes of a value that is stored now, as an object that the value contains."""
+        bytes = bytes_of(id, value[0])
+        known = self.entries.get(bytes)
+        if known is None:
+            self.entries[bytes] = Object(1, (value[0], value[1], ()))
+        else:  # the object is made anew, and somebody still maps what it was before
+            known.count += 1
+            known.value = (value[0], value[1], ())
+        self.memory.added(bytes, value)
+
+    def moved(self, id: int, location: Any) -> bool:
+        """The bytes of a stored value have been copied to `location`, from where they are read from now on. False: the
+        value is gone, or was moved before, and nobody needs the copy."""
+        entry = self.entries.get(id)
+        if entry is None or entry.value is None or entry.value[0] != STORED:
+            return False
+        value: Value = (SPILLED, location, entry.value[2])
+        entry.value = value
+        self._add_bytes(id, value)
+        self.release(bytes_of(id, STORED))
+        return True
+
+    def discard(self, values: Sequence[Value]) -> None:
+        """Nobody will ever have these values: free what is stored of them."""
+        self.freed.extend([value for value in values if value[0] == STORED])
 
     def _free(self, id: int, entry: Object) -> None:
         stack = [(id, entry)]
@@ -139,11 +185,16 @@ class ObjectTable:
             del self.entries[id]
             value = entry.value
             assert value is not None
-            if value[0] == STORED:
-                self.freed.append(value)
-            if value is HANDLE:
+            contents = value[2]
+            if value[0] == STORED or value[0] == SPILLED:
+                if id & (IN_STORE | ON_DISK):
+                    self.freed.append(value)
+                    self.memory.gone(id)
+                else:
+                    contents = (bytes_of(id, value[0]), *contents)
+            elif value is HANDLE:
                 self.scopeless.append(id)
-            for inner in value[2]:
+            for inner in contents:
                 below = self.entries.get(inner)
                 if below is not None:
                     below.count -= 1
@@ -161,6 +212,8 @@ class ObjectTable:
             assert entry.count >= lent.pop(id, 0), (id, entry)
             assert entry.count > 0 or entry.value is None, (id, entry)
             assert entry.value is None or not entry.waiting, (id, entry)
+            if entry.value is not None and entry.value[0] in (STORED, SPILLED) and id < ON_DISK:
+                assert self.entries[bytes_of(id, entry.value[0])].value[:2] == entry.value[:2], (id, entry)  # type: ignore[index]
         assert not lent, f"loans of objects that are gone: {lent}"
 
 

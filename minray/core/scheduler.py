@@ -12,6 +12,8 @@ The rules:
    come first (`hurry`).
 5. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
    before all lanes.
+6. While memory is tight (`tight`) a task is sent only if no other runs, or the latest was sent HOLD_SECONDS ago. Who
+   is blocked in `get` does not run. So every task begins at last, and nobody waits for one that cannot.
 
 Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)``, ``("recall", worker)``,
 ``("stop", worker)``, ``("kill", worker)``, ``("infeasible", demand, terms)``.
@@ -47,6 +49,8 @@ SURPLUS_SECONDS = 2.0
 MAX_STILLBORN = 3
 #: Lanes up to which nobody looks whether some are of no use any more.
 MANY_LANES = 64
+#: While memory is tight, this long after a task the next one begins although others still run.
+HOLD_SECONDS = 1.0
 #: So many workers that are gone can still be listed.
 REMEMBERED = 1000
 #: Weight of the newest measurement in a function's pace.
@@ -65,6 +69,8 @@ class Scheduler:
         self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
         self.last_worker = 0
+        self.tight: set[str] = set()  # the reasons for which memory is
+        self.last_sent = 0.0  # when the latest task was since it is, or when that began
         self.lost: deque[tuple[Worker, float]] = deque(maxlen=REMEMBERED)  # the latest, and when
         self._many_lanes = MANY_LANES
 
@@ -263,6 +269,8 @@ class Scheduler:
                 self.dispatch(lane)
 
     def _worker_for(self, lane: Lane, task: Task) -> Worker | None:
+        if self.tight and self.held_back():
+            return None
         worker = self.obtain(lane.demand, lane.terms)
         if worker is not None:
             worker.lane = lane
@@ -273,6 +281,13 @@ class Scheduler:
             if (best is None or worker.load < best.load) and self._has_room(worker, task):
                 best = worker
         return best
+
+    def held_back(self) -> bool:
+        """Whether tasks have to wait because memory is tight. Actors that serve others for ever do not hold them up."""
+        return self.now - self.last_sent < HOLD_SECONDS and self._some_task_runs()
+
+    def _some_task_runs(self) -> bool:
+        return any(worker.sent and not worker.blocked and worker.actor is None for worker in self.workers.values())
 
     @staticmethod
     def _has_room(worker: Worker, task: Task) -> bool:
@@ -298,6 +313,8 @@ class Scheduler:
         worker.load += cost
         task.worker = worker
         task.state = SENT
+        if self.tight:
+            self.last_sent = self.now
         self.out.append(("run", worker, task))
 
     def finish(self, worker: Worker, task: Task, seconds: float, refill: bool) -> None:
@@ -325,7 +342,14 @@ class Scheduler:
             worker.load = 0.0  # what rounding has left
         ready = lane.ready
         # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
-        if ready and refill and not worker.worn and worker.load <= AHEAD_SECONDS / 2 and len(self.hungry) < 2:
+        if (
+            ready
+            and refill
+            and not self.tight
+            and not worker.worn
+            and worker.load <= AHEAD_SECONDS / 2
+            and len(self.hungry) < 2
+        ):
             while ready and self._has_room(worker, ready[0]):
                 self._assign(worker, ready.popleft())
             if not ready and lane.stalled:
@@ -460,7 +484,9 @@ class Scheduler:
         for lane in self.lanes.values():
             assert lane.stalled == (lane.key in self.hungry)
             assert lane.stalled or not lane.ready, lane
-            assert not lane.stalled or not self.has_room(lane.demand, lane.terms), f"{lane} waits for nothing"
+            held_back = self.tight and self._some_task_runs()
+            room = not held_back and self.has_room(lane.demand, lane.terms)
+            assert not lane.stalled or not room, f"{lane} waits for nothing"
             for task in lane.ready:
                 assert task.state == READY, task
             for worker in lane.leased.values():

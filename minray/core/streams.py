@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from minray.core.objects import HANDLE, Object
-from minray.core.value import NONE, STORED, Value
+from minray.core.value import NONE, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,16 +116,16 @@ class StreamTable:
         task = worker.sent.get(task_id)
         stream = None if task is None else task.stream
         if stream is None:
-            self._discard(values)
+            self.graph.objects.discard(values)
             return
         known = stream.seen - index
         if known > 0:
-            self._discard(values[:known])
+            self.graph.objects.discard(values[:known])
             fresh = values[known:]
         else:
             fresh = values
         if stream.dropped:
-            self._discard(fresh)
+            self.graph.objects.discard(fresh)
             if stream.bounded and stream.worker is None:
                 stream.worker = worker
                 self.graph.out.append(("taken", worker, task_id, -1))
@@ -154,9 +154,6 @@ class StreamTable:
             self.graph._tell(objects.resolve(id, value), value)
         stream.unread.append(id)
         stream.seen += 1
-
-    def _discard(self, values: Sequence[Value]) -> None:
-        self.graph.objects.freed.extend([value for value in values if value[0] == STORED])
 
     def ended(self, stream: Stream) -> None:
         """Its call is over, and what it yielded has come before that."""

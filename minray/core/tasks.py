@@ -57,6 +57,7 @@ class Task:
         "cost",
         "hurried",
         "id",
+        "lent",
         "line",
         "method",
         "missing",
@@ -85,6 +86,7 @@ class Task:
         self.parent = 0  # the call that made this one; 0: the driver, or nobody knows
         self.cancelled = False  # somebody has asked for that when it was at a worker already
         self.worker: Worker | None = None
+        self.lent: list[int] | None = None  # bytes that its worker was sent with it
         self.template: TaskTemplate | None = None
         self.actor: Actor | None = None
         self.method: MethodTemplate | None = None  # of an actor's call; its creation has none
@@ -224,6 +226,7 @@ class Worker:
         "stuck",
         "up",
         "up_since",
+        "verdict",
         "worn",
     )
 
@@ -243,7 +246,8 @@ class Worker:
         self.load = 0.0  # seconds of work sent ahead to it, as far as known
         self.blocked = 0  # its threads that wait in get
         self.recalling = False  # asked to hand back what it has not begun
-        self.condemned: Task | None = None  # cancelled by force: the worker is ended if this is what it runs
+        self.condemned: Task | None = None  # the worker is ended if this is what it runs
+        self.verdict: Value | None = None  # why, if not because somebody has cancelled it
         self.stuck = False  # its head runs long: nothing more is sent to it until it finishes
         self.running_since = 0.0
         self.idle_since = 0.0

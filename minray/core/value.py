@@ -12,14 +12,25 @@ Value = tuple[int, Any, tuple[int, ...]]
 PLAIN = 0  #: data is the object itself: None, bool, int, float, str or bytes
 PICKLED = 1  #: data is one pickle
 BUFFERED = 2  #: data is (pickle, [buffer, ...]): protocol 5 with its out-of-band buffers beside it
-STORED = 3  #: data is (location, sizes): written once in the pool's store, mapped by readers
+STORED = 3  #: data is a location: written once in the pool's store, mapped by readers
 RAW = 4  #: data is the object itself, shared, not copied (`isolate=False`)
+SPILLED = 5  #: data is another location, on disk, to which a stored value was moved
 ERROR = 8  #: data is a pickled exception that a task raised
 FAULT = 9  #: data is (name, details): a failure of the system, made into an exception by the reader
 
 FIRST_ERROR = ERROR
 
 NONE: Value = (PLAIN, None, ())
+
+#: The bytes of a stored value are an object of their own, with this bit in its id: readers map them for as long as
+#: they like, whatever becomes of the value meanwhile. Those on disk have another, so that both can be mapped at once.
+IN_STORE = 1 << 62
+ON_DISK = 1 << 61
+
+
+def bytes_of(id: int, kind: int) -> int:
+    """The id of the object that stands for the bytes of the STORED or SPILLED value of the object `id`."""
+    return id | (IN_STORE if kind == STORED else ON_DISK)
 
 
 def fault(name: str, *details: Any) -> Value:

@@ -11,6 +11,7 @@ from minray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
+    OutOfMemoryError,
     RaySystemError,
     RayTaskError,
     RuntimeEnvSetupError,
@@ -37,6 +38,16 @@ def _cancelled(_: Any, task: int, actor: int, begun: bool = False) -> BaseExcept
         text = f"The task {name} is canceled from an actor {actor_id(actor).hex()} before it executes."
         return TaskCancelledError(error_message=text)
     return TaskCancelledError(name)
+
+
+def _out_of_memory(_: Any, task: str, used: int, total: int, threshold: float, pid: int, own: int) -> BaseException:
+    return OutOfMemoryError(
+        f"Task {task} was ended with its worker (process {pid}, which used {own / 1e9:.2f} GB), because the machine "
+        f"runs out of memory: {used / 1e9:.2f} GB of {total / 1e9:.2f} GB are in use ({used / total:.1%}), and the "
+        f"threshold is {threshold:.1%}. It was the newest task. Ask for more CPUs or memory per task, so that fewer "
+        "run at once; allow retries (max_retries); or set RAY_memory_usage_threshold, or "
+        "RAY_memory_monitor_refresh_ms=0 to end none."
+    )
 
 
 def _object_lost(_: Any, id: int) -> BaseException:
@@ -98,6 +109,7 @@ _MAKERS: dict[str, Callable[..., BaseException]] = {
     "WorkerCrashed": _worker_crashed,
     "Cancelled": _cancelled,
     "ObjectLost": _object_lost,
+    "OutOfMemory": _out_of_memory,
     "ActorDied": _actor_died,
     "ActorUnavailable": _actor_unavailable,
     "DependencyFailed": _dependency_failed,

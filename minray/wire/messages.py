@@ -26,6 +26,7 @@ FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed 
 TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were taken; -1: it need never wait again
 CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it, interrupt it if you have
 ENV = 11  #: (ENV, as in terms, json, directory): the runtime environment that is yours for life; before all else
+ROOM = 12  #: (ROOM, bytes): so much more memory is yours for values; below 0: give back what you do not use of it
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)
@@ -52,6 +53,9 @@ FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered
 READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
 YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
 NEXT = 39  #: (NEXT, request, stream id): answered with ids of its next items; (): none yet; None: none any more
-MEASURED = 40  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
+NEED = 40  #: (NEED, request, bytes, spare bytes, first time): memory for values; answered as in `minray.core.memory`
+GAVE = 41  #: (GAVE, bytes, asked to): memory for values given back
+MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, as you said, or could not be
+MEASURED = 43  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

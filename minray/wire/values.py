@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, PLAIN, RAW, STORED, Value
+from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, PLAIN, RAW, SPILLED, STORED, Value, bytes_of
 from minray.wire.faults import to_exception
 from minray.wire.pickling import dumps, is_atom
 
@@ -16,8 +16,8 @@ INLINE_BYTES = 64 * 1024
 #: An atom longer than this is not worth sending as it is.
 _ATOM_BYTES = 4096
 
-#: Writes buffers to the store: (pickle, buffers, total bytes) -> location. Reads: (object id, location) -> (pickle,
-#: buffers).
+#: Writes buffers to the store: (pickle, buffers, total bytes) -> location. Reads: (id of the bytes, location) ->
+#: (pickle, buffers).
 Write = Callable[[bytes, Sequence[pickle.PickleBuffer], int], Any]
 Read = Callable[[int, Any], tuple[Any, list[Any]]]
 
@@ -53,9 +53,9 @@ def decode(value: Value, id: int, read: Read | None) -> Any:
         return pickle.loads(data)
     if kind == BUFFERED:
         return pickle.loads(data[0], buffers=data[1])
-    if kind == STORED:
+    if kind in (STORED, SPILLED):
         assert read is not None
-        body, buffers = read(id, data)
+        body, buffers = read(bytes_of(id, kind), data)
         return pickle.loads(body, buffers=buffers)
     if kind == ERROR:
         return pickle.loads(data)

@@ -158,6 +158,9 @@ class FakeSession:
     def release(self, id: int) -> None:
         self.counts[id] -= 1
 
+    def give_back(self) -> None:
+        pass
+
     def pin(self, id: int) -> None:
         self.pinned.append(id)
 

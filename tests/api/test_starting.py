@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import minray as ray
-from minray import interrupts, registry, runtime, session, starting
+from minray import interrupts, launching, registry, session, starting
 
 
 class Starts(list[dict[str, Any]]):
-    """What `minray.runtime.start` was asked for; `runs` are the sessions that it made."""
+    """What `minray.launching.start` was asked for; `runs` are the sessions that it made."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def starts(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Starts]:
         found.runs.append(type(session)())
         return found.runs[-1]
 
-    monkeypatch.setattr(runtime, "start", start)
+    monkeypatch.setattr(launching, "start", start)
     monkeypatch.setattr(registry, "load", lambda name: f"the pool of {name}")
     for variable in ("MINRAY_BACKEND", "MINRAY_ADDRESS"):
         monkeypatch.delenv(variable, raising=False)

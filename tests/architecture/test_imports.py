@@ -20,7 +20,10 @@ IMPURE = {
 }  # fmt: skip
 
 #: What a backend may know of the frontend.
-CONTRACT = ("minray.backend", "minray.exceptions", "minray.machine", "minray.wire", "minray.worker")
+CONTRACT = (
+    *("minray.backend", "minray.exceptions", "minray.machine", "minray.wire", "minray.worker"),
+    *("minray.disk_space", "minray.leases"),  # what stores have in common
+)
 
 #: What `import minray` must not pay for: each costs more than all of minray.
 HEAVY = {"asyncio", "cloudpickle", "loky", "multiprocessing", "numpy", "tqdm"}

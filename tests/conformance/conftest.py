@@ -52,6 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--oracle", action="store_true", help="run the conformance suite on real Ray (or MINRAY_ORACLE=1)")
 
 
+def theirs(test: pytest.Item) -> list[Any]:
+    """A backend of somebody else's, whose `BackendConformance` has led here."""
+    its: Any = next(filter(None, (getattr(node, "conformance", None) for node in test.listchain())), None)
+    if its is None:
+        return []
+    start = {"backend": its.backend, **its.options}
+    return [pytest.param(System(its.backend, "minray", start, frozenset(its.capabilities)), id=its.backend)]
+
+
 def on_oracle(config: pytest.Config) -> bool:
     # The default counts where this file is found only after the command line has been read.
     return bool(config.getoption("--oracle", default=False)) or os.environ.get("MINRAY_ORACLE") == "1"
@@ -61,13 +70,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if on_oracle(config):
         # Ray leaves its servers' Popen objects to the garbage collector, which complains in whatever test comes next.
         config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
+    config.addinivalue_line("markers", "slow: takes over 0.25 s")
     config.addinivalue_line("markers", "own_session: calls init() or shutdown() itself; gets no shared session")
     config.addinivalue_line("markers", "needs(*capabilities): skipped on a system that lacks one of these")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "target" in metafunc.fixturenames:
-        systems = ORACLE if on_oracle(metafunc.config) else BACKENDS
+    # As a plugin of somebody else's session (`minray.testing.conformance`) this file is asked about their tests too.
+    if "target" in metafunc.fixturenames and metafunc.definition.path.parent == Path(__file__).parent:
+        systems = theirs(metafunc.definition) or (ORACLE if on_oracle(metafunc.config) else BACKENDS)
         metafunc.parametrize("target", systems, indirect=True, scope="session")
 
 

@@ -147,6 +147,22 @@ def test_a_task_can_wait(ray: Any, held: Any) -> None:
     assert ray.get(count.remote([held(), ray.put(1)])) == (1, 1)
 
 
+@pytest.mark.slow
+def test_a_task_that_only_looks_lends_its_cpus(ray: Any) -> None:
+    @ray.remote
+    def one() -> int:
+        return 1
+
+    @ray.remote(num_cpus=2)
+    def poll() -> Any:
+        refs = [one.remote()]
+        while not ray.wait(refs, timeout=0)[0]:
+            pass
+        return ray.get(refs)
+
+    assert ray.get(poll.remote(), timeout=30) == [1]
+
+
 def test_wait_takes_the_results_of_actors_too(ray: Any, flags: Any) -> None:
     @ray.remote
     class Waiter:

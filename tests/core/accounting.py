@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from minray.core.value import STORED
+from minray.core.value import ON_DISK, SPILLED, STORED, bytes_of
 
 if TYPE_CHECKING:
     from minray.core.value import Value
@@ -42,16 +42,16 @@ def check_counts(sim: Simulation) -> None:
         if stream.expected is not None:
             expected[stream.expected] += 1
     entries = sim.objects.entries
-    for entry in entries.values():
-        if entry.value is not None:
-            expected.update(entry.value[2])
+    for id, entry in entries.items():
+        if entry.value is not None and id < ON_DISK:
+            expected.update(lent(id, entry.value))
     assert {id: entry.count for id, entry in entries.items()} == {id: expected[id] for id in entries}
     assert sim.refs.keys() <= entries.keys(), "the driver holds what was freed"
 
 
 def lent(id: int, value: Value) -> Counter[int]:
-    """What `ObjectTable.lend_value` counts for a reader of `value`."""
-    return Counter([*value[2], id] if value[0] == STORED else value[2])
+    """What the value of `id` contains: as much `ObjectTable.lend_value` counts for a reader of it."""
+    return Counter([*value[2], bytes_of(id, value[0])] if value[0] in (STORED, SPILLED) else value[2])
 
 
 def check_loans(sim: Simulation, worker: SimWorker) -> None:
@@ -81,10 +81,11 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
             for call in message[1]:
                 task = sim.scheduler.workers[worker.id].sent[call]
                 expected.update(task.call.args[2])
+                expected.update(task.lent or ())
                 for dep in task.call.deps:
                     value = sim.value(dep)
                     assert value is not None
-                    expected.update(lent(dep, value))
+                    expected.update(value[2])
     entries = sim.objects.entries
     loans = sim.scheduler.workers[worker.id].loans
     assert loans == {id: number for id, number in expected.items() if number and id in entries}, worker.id

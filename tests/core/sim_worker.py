@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from minray.client import ID_BITS, Counts
-from minray.core.value import ERROR, NONE, STORED, Value
+from minray.core.value import ERROR, NONE, SPILLED, STORED, Value, bytes_of
 
 BOOM: Value = (ERROR, b"boom", ())
 
@@ -110,7 +110,7 @@ class SimWorker:
 
     def _hold(self, id: int, one: Value) -> list[int]:
         """As `minray.client.Client.hold`."""
-        held = [*one[2], id] if one[0] == STORED else list(one[2])
+        held = [*one[2], bytes_of(id, one[0])] if one[0] in (STORED, SPILLED) else list(one[2])
         for inner in held:
             self.counts.receive(inner)
         return held

@@ -21,7 +21,7 @@ from minray.core.placement import Group, inside
 from minray.core.tasks import Call, Task, Worker
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate, placed
 from minray.core.terms import Terms
-from minray.core.value import FAULT, PICKLED, STORED, Value
+from minray.core.value import FAULT, ON_DISK, PICKLED, SPILLED, STORED, Value, bytes_of
 from tests.core.accounting import check
 from tests.core.sim_worker import BOOM, SimWorker
 
@@ -115,6 +115,7 @@ class Simulation:
         self.freed: list[Value] = []
         self.warned: list[Demand] = []  # what no node can ever have
         self.stored: list[Value] = []
+        self.moved: list[int] = []  # locations on disk
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
         self.stale = 0  # runs that were decided for a worker that was lost before they were carried out
@@ -218,6 +219,18 @@ class Simulation:
             self.stored.append(one)
         self.graph.stored(id, one, worker)
 
+    def movable(self) -> list[int]:
+        """Objects whose values are in the store."""
+        entries = self.objects.entries.items()
+        return sorted(id for id, entry in entries if id < ON_DISK and entry.value and entry.value[0] == STORED)
+
+    def move(self, id: int) -> None:
+        """The driver moves a value to disk, under its readers."""
+        self.objects.retain(bytes_of(id, STORED))
+        self.moved.append(next(_locations))
+        self.graph.moved(None, id, self.moved[-1])
+        self.after()
+
     def create(self, template: ActorTemplate, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:
         """ValueError: the name is taken."""
         id = self._next_id
@@ -284,7 +297,9 @@ class Simulation:
         for id in ids or ():
             items = self.yielded.get(call, [])
             value, number = self.value(id), self.taken[call]
-            assert value is (items[number] if number < len(items) else BOOM), f"item {number} of {call} is another"
+            expected = items[number] if number < len(items) else BOOM
+            moved = value is not None and value[0] == SPILLED and expected[0] == STORED
+            assert value is expected or moved, f"item {number} of {call} is another"
             self.taken[call] += 1
         return ids
 
@@ -337,6 +352,8 @@ class Simulation:
                     self.workers[what.id].die("it was killed")
                 elif op == "wake":
                     self._wake(what)
+                elif op == "bury":
+                    pass
                 elif op == "free":
                     self.freed.append(what)
                 elif op == "infeasible":
@@ -399,6 +416,8 @@ class Simulation:
             known = self.scheduler.workers.get(worker.id)
             if message[0] == "lost":
                 self._forget(worker.id)
+                if known is None:
+                    self.graph.writer_gone(worker.id)
             if known is not None:  # else it was given up, and what it still says is not heard
                 handle: Callable[..., None] = getattr(self, f"_on_{message[0]}")
                 handle(known, *message[1:])
@@ -443,6 +462,7 @@ class Simulation:
 
     def _on_lost(self, worker: Worker, cause: str) -> None:
         self.graph.worker_lost(worker, cause)
+        self.graph.writer_gone(worker.id)
 
     def _on_release(self, worker: Worker, back: tuple[tuple[int, int], ...]) -> None:
         for id, number in back:

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from minray.core.template import ActorTemplate, TaskTemplate
-from minray.core.value import Value
+from minray.core.value import ON_DISK, Value
 from tests.core.sim_worker import SimWorker
 from tests.core.simulation import (
     Simulation,
@@ -86,7 +86,7 @@ class History(RuleBasedStateMachine):
 
     def held(self, holder: SimWorker | None) -> list[int]:
         """What the driver or a worker can name."""
-        return sorted(self.sim.refs) if holder is None else holder.refs
+        return sorted(self.sim.refs) if holder is None else [id for id in holder.refs if id < ON_DISK]
 
     def refs(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
         held = [id for id in self.held(holder) if id not in self.sim.stream_ids]
@@ -401,6 +401,11 @@ class History(RuleBasedStateMachine):
     def time_out(self, worker: int) -> None:
         pick([worker for worker in self.sim.living() if worker.requests], worker).give_up_waiting()
 
+    @precondition(lambda self: self.sim.movable())
+    @rule(which=index)
+    def move_a_value_to_disk(self, which: int) -> None:
+        self.sim.move(pick(self.sim.movable(), which))
+
     @precondition(lambda self: any(worker.refs for worker in self.sim.living()))
     @rule(worker=index, number=st.integers(1, 3))
     def drop(self, worker: int, number: int) -> None:
@@ -446,8 +451,8 @@ class History(RuleBasedStateMachine):
         self.let_go()
         assert not sim.refs and not any(worker.loans or worker.sent for worker in sim.scheduler.workers.values())
         # By now only objects can hold objects. The books balance, so what is left holds itself, in a circle.
-        left = [entry.value for entry in sim.objects.entries.values()]
-        assert sorted(sim.freed + [one for one in left if one in sim.stored]) == sorted(sim.stored)
+        left = [entry.value for id, entry in sim.objects.entries.items() if id >= ON_DISK and entry.value]
+        assert sorted(one[1] for one in sim.freed + left) == sorted([*(one[1] for one in sim.stored), *sim.moved])
         for actor in sim.actors.values():
             assert actor.death is None and actor.id in sim.objects.entries, f"{actor} has outlived its handles"
         if not sim.actors:

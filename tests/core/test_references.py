@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minray.core.value import STORED, bytes_of
 from tests.core.sim_worker import SimWorker
 from tests.core.simulation import Simulation, actor_class, function, value
 
@@ -153,12 +154,14 @@ def test_what_was_counted_for_a_call_that_is_handed_back_is_taken_back(sim: Simu
     worker = sim.at(first)
     running(sim, first)
     loans = sim.scheduler.workers[worker.id].loans
-    assert loans == {inner: 4, big: 2}, "two calls were sent, each with one in its arguments and one in its value"
+    assert loans == {inner: 4, bytes_of(big, STORED): 2}, (
+        "two calls were sent, each with one in its arguments and one in its value"
+    )
     worker.get(sim.submit(f))
     sim.receive(worker)
     worker.read()
     sim.receive(worker)
-    assert loans == {inner: 2, big: 1}
+    assert loans == {inner: 2, bytes_of(big, STORED): 1}
 
 
 def test_a_reply_that_is_on_its_way_keeps_what_is_in_it(sim: Simulation) -> None:

@@ -60,6 +60,10 @@ MESSAGES: list[Message] = [
     (m.YIELD, 7, 3, [(0, 1, ()), (3, ("a", 0, 9), (4,))]),
     (m.NEXT, 9, 8),
     (m.MEASURED, [(("histogram", "size", (("tag", "a"),)), "in bytes", (1.0,), (0.5, 1, 0))]),
+    (m.ROOM, -(1 << 40)),
+    (m.NEED, 11, 1 << 30, 0, True),
+    (m.GAVE, 4096, True),
+    (m.MOVED, 4, ("file", 0, (8, 9), None)),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
 STREAM = b"".join(map(frame, FRAMES))

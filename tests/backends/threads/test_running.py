@@ -404,9 +404,9 @@ def test_calls_that_wait_in_a_killed_actor_never_begin(
     ray: Any, flags: Any, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
 ) -> None:
     original = asyncio.new_event_loop
-    loops: list[asyncio.AbstractEventLoop] = []
+    loops: list[Any] = []
 
-    def new_event_loop() -> asyncio.AbstractEventLoop:
+    def new_event_loop() -> Any:
         loops.append(original())
         return loops[-1]
 

@@ -1,0 +1,212 @@
+"""Large values of the threads backend: bytes in this process's memory up to a limit, and on disk beyond it.
+
+    worker or driver: write -> one block of bytes -> location (writer, number, sizes)
+    spill, or no memory -> an extent of a file that has no name, so that nothing is left of it however the process ends
+
+All stores of a pool share their blocks. Each counts what its own writer fills, as it would in a process of its own.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from minray.disk_space import NO_ROOM, check_room, no_room
+from minray.leases import Leases
+
+#: (writer, number of the block or where it is on disk, whether it is on disk, sizes of the parts)
+Location = tuple[int, int, bool, tuple[int, ...]]
+
+_ALIGN = 64
+#: Blocks on disk up to this size are read, larger ones are mapped.
+_READ_BYTES = 1 << 20
+#: How often room is made for one value before it goes to disk. Others may take what was meant for it.
+_ATTEMPTS = 8
+
+
+class Blocks:
+    """What the stores of one pool have in common."""
+
+    def __init__(self, directory: str, threshold: float) -> None:
+        """`directory`: where the disk is; `threshold`: which share of that may be in use."""
+        self.lock = threading.RLock()  # the garbage collector may free something in the middle
+        self.memory: dict[int, tuple[int, bytes]] = {}  # by number: its writer, the block
+        self.used: dict[int, int] = {}  # bytes in memory, by writer
+        self.numbers = count(1)
+        self.leases = Leases()
+        self._directory = directory
+        self._threshold = threshold
+        self._file: Any = None
+        self._free: list[tuple[int, int]] = []  # extents of it
+        self._end = 0
+
+    def to_disk(self, block: bytes) -> int:
+        """Write a block; return where it is. OutOfDiskError: no room."""
+        size = _pages(len(block))
+        with self.lock:
+            check_room(self._directory, size, self._threshold)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._directory)
+            offset = self._take(size)
+            try:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(self._file.fileno(), offset, size)
+                written = 0
+                while written < len(block):
+                    written += os.pwrite(self._file.fileno(), memoryview(block)[written:], offset + written)
+            except OSError as error:
+                self._give(offset, size)
+                if error.errno in NO_ROOM:
+                    raise no_room(self._directory, size, self._threshold) from error
+                raise
+        return offset
+
+    def _take(self, size: int) -> int:
+        for index, (offset, length) in enumerate(self._free):
+            if length >= size:
+                if length > size:
+                    self._free[index] = (offset + size, length - size)
+                else:
+                    del self._free[index]
+                return offset
+        self._end += size
+        return self._end - size
+
+    def _give(self, offset: int, size: int) -> None:
+        """An extent is free again."""
+        merged: list[tuple[int, int]] = []
+        for first, length in sorted([*self._free, (offset, size)]):
+            if merged and sum(merged[-1]) == first:
+                merged[-1] = (merged[-1][0], merged[-1][1] + length)
+            else:
+                merged.append((first, length))
+        if sum(merged[-1]) == self._end:  # the end of the file
+            self._end = merged.pop()[0]
+            self._file.truncate(self._end)
+        self._free = merged
+
+    def from_disk(self, offset: int, size: int) -> Any:
+        """A block: its bytes, or a mapping of them."""
+        if size <= _READ_BYTES:
+            return os.pread(self._file.fileno(), size, offset)
+        return mmap.mmap(self._file.fileno(), size, offset=offset, access=mmap.ACCESS_READ)
+
+    def drop(self, location: Location) -> None:
+        """Nobody needs it."""
+        writer, place, on_disk, sizes = location
+        with self.lock:
+            if on_disk:
+                self._give(place, _pages(_total(sizes)))
+            elif self.memory.pop(place, None) is not None:
+                self.used[writer] -= _total(sizes)
+
+    def close(self) -> None:
+        with self.lock:
+            self.leases.clear()
+            self.memory.clear()
+            self.used.clear()
+            if self._file is not None:
+                self._file.close()
+
+
+class LocalStore:
+    """`minray.backend.Store` for the driver (0) or one worker."""
+
+    def __init__(self, blocks: Blocks, writer: int) -> None:
+        self._blocks = blocks
+        self._writer = writer
+        self._granted = 0
+        self._make_room: Callable[[int, int, int], bool] = lambda *_: False
+        blocks.used.setdefault(writer, 0)
+
+    def bind(self, make_room: Callable[[int, int, int], bool], give_back: Callable[[int], None]) -> None:
+        self._make_room = make_room  # nothing is ever given back unasked: unused room costs nothing
+
+    def write(self, parts: Sequence[Any], total: int) -> Location:
+        views = [memoryview(part).cast("B") for part in parts]
+        sizes = tuple([view.nbytes for view in views])
+        in_memory = self._reserve(_total(sizes))
+        pieces: list[Any] = []
+        for view in views:
+            pieces += [view, bytes(_aligned(view.nbytes) - view.nbytes)]
+        block = b"".join(pieces)
+        if not in_memory:
+            return (self._writer, self._blocks.to_disk(block), True, sizes)
+        number = next(self._blocks.numbers)
+        self._blocks.memory[number] = (self._writer, block)
+        return (self._writer, number, False, sizes)
+
+    def _reserve(self, size: int) -> bool:
+        """Count `size` bytes as used, if there is as much memory."""
+        blocks = self._blocks
+        for attempt in range(_ATTEMPTS):
+            with blocks.lock:
+                missing = blocks.used[self._writer] + size - self._granted
+                if missing <= 0:
+                    blocks.used[self._writer] += size
+                    return True
+            if not self._make_room(missing, 0, attempt):
+                break
+        return False
+
+    def grant(self, amount: int) -> None:
+        with self._blocks.lock:
+            self._granted += amount
+
+    def trim(self, amount: int) -> int:
+        with self._blocks.lock:
+            given = max(0, min(amount, self._granted - self._blocks.used[self._writer]))
+            self._granted -= given
+        return given
+
+    def shrink(self, amount: int) -> None:
+        """Nothing to do: unused room is of use for any value."""
+
+    def size(self, location: Location) -> int:
+        return sum(location[3])
+
+    def share(self, location: Location) -> tuple[int, int]:
+        return location[0], 0 if location[2] else _total(location[3])
+
+    def spill(self, location: Location) -> Location:
+        _, number, _, sizes = location
+        return (self._writer, self._blocks.to_disk(self._blocks.memory[number][1]), True, sizes)
+
+    def read(self, location: Location, released: Callable[[], None]) -> list[memoryview]:
+        _, place, on_disk, sizes = location
+        total = _total(sizes)
+        block = self._blocks.from_disk(place, total) if on_disk else self._blocks.memory[place][1]
+        view = self._blocks.leases.view(block, total, 0, released)
+        parts, at = [], 0
+        for size in sizes:
+            parts.append(view[at : at + size])
+            at += _aligned(size)
+        return parts
+
+    def free(self, location: Location) -> None:
+        self._blocks.drop(location)
+
+    def bury(self, writer: int, kept: Sequence[Location]) -> None:
+        blocks = self._blocks
+        keep = {location[1] for location in kept if not location[2]}
+        with blocks.lock:
+            for number in [number for number, (who, _) in blocks.memory.items() if who == writer]:
+                if number not in keep:  # its thread was ended before it could tell of it
+                    del blocks.memory[number]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+def _total(sizes: Sequence[int]) -> int:
+    return sum(map(_aligned, sizes))
+
+
+def _pages(size: int) -> int:
+    return -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY

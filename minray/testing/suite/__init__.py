@@ -1,0 +1,1 @@
+"""Where the conformance suite is once minray is installed: the build puts tests/conformance here."""
