@@ -29,13 +29,17 @@ from minray.core.template import RESOURCE_UNIT, Demand, LaneKey, TaskTemplate
 from minray.core.terms import Terms
 
 #: Seconds of known work that may be sent ahead to one worker. Long enough that a reader who gets the interpreter
-#: late (5 ms is CPython's switch interval, the pump comes by every fraction of that) finds the worker still busy,
-#: short enough to recall.
-AHEAD_SECONDS = 0.002
+#: late (5 ms is CPython's switch interval, the pump comes by every fraction of that) finds the worker still busy, and
+#: that one write carries several calls of a millisecond; short enough to recall.
+AHEAD_SECONDS = 0.008
+#: Beyond that, one call may be sent behind a single other one if both together are known to take no longer than this
+#: (s). Where the CPUs are busy a driver that wakes up to send the next call takes half a millisecond to get one.
+ONE_AHEAD_SECONDS = 0.03
 #: Calls that may be sent ahead to one worker, however short they are.
 AHEAD_CALLS = 128
-#: A call that has run this long gets what is queued behind it recalled.
+#: A call that has run this long, and so many times as long as it was known to, gets what is queued behind it recalled.
 STUCK_SECONDS = 0.005
+STUCK_TIMES = 2
 #: A worker whose running call is cancelled by force gets this long to hand back those behind it first.
 DEAF_SECONDS = 1.0
 #: Work ahead that is worth a recall when another worker has nothing to do.
@@ -298,7 +302,10 @@ class Scheduler:
             return True
         assert task.template is not None
         pace = task.template.pace
-        return pace is not None and worker.up and worker.load + pace <= AHEAD_SECONDS and waiting < AHEAD_CALLS
+        if pace is None or not worker.up:
+            return False
+        load = worker.load + pace
+        return (load <= AHEAD_SECONDS and waiting < AHEAD_CALLS) or (waiting == 1 and load <= ONE_AHEAD_SECONDS)
 
     def _assign(self, worker: Worker, task: Task) -> None:
         template = task.template
@@ -347,7 +354,7 @@ class Scheduler:
             and refill
             and not self.tight
             and not worker.worn
-            and worker.load <= AHEAD_SECONDS / 2
+            and (worker.load <= AHEAD_SECONDS / 2 or len(sent) == 1)
             and len(self.hungry) < 2
         ):
             while ready and self._has_room(worker, ready[0]):
@@ -444,7 +451,7 @@ class Scheduler:
                         self.sent_ahead = True
                         if worker.condemned is not None and self.now - worker.running_since > DEAF_SECONDS:
                             deaf += [worker] if next(iter(worker.sent.values())) is worker.condemned else []
-                        elif not worker.recalling and self.now - worker.running_since > STUCK_SECONDS:
+                        elif not worker.recalling and self._is_stuck(worker):
                             worker.stuck = True
                             self.recall(worker)
         for node in self.nodes.values():
@@ -454,6 +461,11 @@ class Scheduler:
                     break
                 self.stop(idle.pop(0))
         return deaf
+
+    def _is_stuck(self, worker: Worker) -> bool:
+        """Whether its running call takes longer than those behind it were to wait."""
+        head = next(iter(worker.sent.values()))
+        return self.now - worker.running_since > max(STUCK_SECONDS, STUCK_TIMES * head.cost)
 
     def surplus(self) -> bool:
         """Whether a tick in a second or two might stop a worker."""

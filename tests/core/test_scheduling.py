@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from minray.core.scheduler import AHEAD_SECONDS, MANY_LANES, STUCK_SECONDS, SURPLUS_SECONDS
+from minray.core.scheduler import (
+    AHEAD_CALLS,
+    AHEAD_SECONDS,
+    MANY_LANES,
+    ONE_AHEAD_SECONDS,
+    STUCK_SECONDS,
+    STUCK_TIMES,
+    SURPLUS_SECONDS,
+)
 from minray.core.template import TaskTemplate
 from minray.core.value import NONE
 from tests.core.sim_worker import SimWorker
@@ -339,6 +347,22 @@ def test_nothing_is_sent_to_a_worker_that_is_blocked_or_stuck(sim: Simulation) -
     assert [len(sim.scheduler.workers[worker.id].sent) for worker in (slow, parent)] == [1, 1]
 
 
+def test_one_call_is_sent_behind_another_that_takes_longer_than_what_is_sent_ahead_otherwise() -> None:
+    sim = Simulation(CPU=1)
+    template = function()
+    template.pace = ONE_AHEAD_SECONDS / 2
+    for _ in range(10):
+        sim.submit(template)
+    (worker,) = sim.scheduler.workers.values()
+    while len(sim.ended) < 3:
+        sim.run_one()
+        assert len(worker.sent) <= 2
+    sim.tick(STUCK_SECONDS * 1.1)
+    assert len(worker.sent) == 2 and not worker.recalling, "it takes as long as it is known to"
+    sim.tick(ONE_AHEAD_SECONDS * STUCK_TIMES)
+    assert worker.recalling
+
+
 def test_a_worker_with_nothing_to_do_takes_over_what_is_queued_at_the_busiest(sim: Simulation) -> None:
     template = quick()
     ids = [sim.submit(template) for _ in range(30)]
@@ -423,12 +447,12 @@ def test_two_kinds_of_calls_take_turns_however_long_their_queues_are() -> None:
 def test_an_actor_that_waits_for_a_cpu_gets_the_next_one_before_a_backlog_of_calls() -> None:
     sim = Simulation(CPU=1)
     template = quick()
-    ids = [sim.submit(template) for _ in range(50)]
+    ids = [sim.submit(template) for _ in range(300)]
     sim.run_one()
     actor = sim.create(actor_class(CPU=1))
     while sim.actors[actor].worker is None:
         sim.run_one()
-    assert len(sim.ended) < 45
+    assert len(sim.ended) <= 2 * AHEAD_CALLS, "what was sent ahead is run before"
     sim.release(actor)
     sim.run()
     assert all(sim.value(id) == NONE for id in ids)
