@@ -24,7 +24,7 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTem
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
-from minray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayTaskError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError, GetTimeoutError, RayTaskError
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
@@ -36,7 +36,8 @@ from minray.wire.messages import Message
 
 #: What the answer to a question may raise.
 ERRORS: dict[str, type[Exception]] = {
-    kind.__name__: kind for kind in (ActorAlreadyExistsError, KeyError, RuntimeError, TypeError, ValueError)
+    kind.__name__: kind
+    for kind in (ActorAlreadyExistsError, DeadlockError, KeyError, RuntimeError, TypeError, ValueError)
 }
 
 #: What who calls `exit_actor` elsewhere is told.
@@ -185,6 +186,9 @@ class Client:
         self.leave: Callable[[], NoReturn] | None = None
         #: Whether somebody has cancelled the call that asks; the worker knows.
         self.is_cancelled: Callable[[], bool] = _never
+        #: The threads that run calls, and whether each runs all those of its concurrency group.
+        self.runners: set[int] = set()
+        self.alone = True
         #: Some thread of the worker reads the channel at all times.
         self.always_read = False
         self._measured: Outgoing | None = None  # since something was
@@ -238,6 +242,8 @@ class Client:
         work = []
         try:
             messages = self._link.receive(timeout)
+        except TimeoutError:  # of the user's own, from a signal handler
+            raise
         except (EOFError, OSError):
             raise SystemExit from None
         for message in messages:
@@ -274,7 +280,7 @@ class Client:
             if not in_time:
                 self._send((m.FORGET, number))
                 self.reader.wait(waiting)
-        except KeyboardInterrupt:
+        except BaseException:  # whatever a signal handler raises
             self._abandon(number, waiting, give_back or self._give_back)
             raise
         reply: Any = waiting.reply
@@ -304,6 +310,25 @@ class Client:
                 self._link.wake()
                 return True
         return False
+
+    def _own(self, timeout: float | None) -> tuple[int, bool] | None:
+        """The call that is about to wait, and can do nothing else until that is over (`own` of GET); None: others."""
+        if timeout is not None or get_ident() not in self.runners:
+            return None
+        call = current_call.get()
+        if call is None:
+            return None
+        if call[0]:
+            return call[0], self.alone
+        return None if self.resident is None else (self.resident[0], True)
+
+    def locate(self, number: int) -> None:
+        """Tell the owner at which line of the user's code a request was made that has no answer yet. Any thread."""
+        waiting = self._requests.get(number)
+        if isinstance(waiting, Waiting):
+            from minray.locating import line_of
+
+            self._send((m.AT, number, line_of(waiting.thread, signals=not self.in_process)))
 
     def _inside(self) -> bool:
         """Whether the calling thread is sending or reading already, further out."""
@@ -431,7 +456,7 @@ class Client:
         return id
 
     def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
-        reply, _ = self._request(m.GET, tuple(ids), timeout=timeout)
+        reply, _ = self._request(m.GET, tuple(ids), self._own(timeout), timeout=timeout)
         if reply[0] != m.VALUES:
             raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
         values: list[Any] = _Fetched(self, reply)()
@@ -439,11 +464,12 @@ class Client:
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         block = timeout is None or timeout > 0
-        reply, _ = self._request(m.WAIT, tuple(ids), num_returns, block, timeout=timeout if block else None)
+        own = self._own(timeout)
+        reply, _ = self._request(m.WAIT, tuple(ids), num_returns, block, own, timeout=timeout if block else None)
         return set(reply[3])
 
     def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
-        reply, _ = self._request(m.NEXT, stream, timeout=timeout)
+        reply, _ = self._request(m.NEXT, stream, self._own(timeout), timeout=timeout)
         ids: tuple[int, ...] | None = reply[3]
         for id in ids or ():
             self.counts.receive(id)
@@ -473,7 +499,7 @@ class Client:
             callback(_Fetched(self, reply))
             self.release(id)
 
-        self._notice(fetched, m.FETCH, (id,))
+        self._notice(fetched, m.FETCH, (id,), None)
 
     def when_ready(self, id: int, callback: Callable[[], None]) -> None:
         self._notice(lambda _: callback(), m.READY, id)

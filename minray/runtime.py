@@ -65,7 +65,7 @@ HEAR_TIMES = 4000
 RELEASE_SECONDS = 0.05
 #: How long the end of a run waits for what is on its way (s).
 CLOSE_SECONDS = 5.0
-#: How often, while idle workers beyond the CPUs may be stopped (s).
+#: How often, while idle workers beyond the CPUs may be stopped, or calls wait for others (s).
 SLOW_TICK_SECONDS = 1.0
 
 
@@ -193,6 +193,11 @@ class Runtime:
                 elif op in DECISIONS:
                     assert self._memory is not None
                     self._memory.carry_out(*decision)
+                elif op == "locate":
+                    request = decision[1].token
+                    outbox.append((request.worker.id, (m.WHERE, request.number)))
+                elif op == "deadlock":
+                    self._serving.end(decision[1], decision[2])
                 elif op == "infeasible":
                     outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill
@@ -331,8 +336,8 @@ class Runtime:
             timeout = 0  # while nobody was reading
         elif scheduler.sent_ahead:
             timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
-        elif timeout is None and (scheduler.tight or scheduler.surplus()):
-            timeout = SLOW_TICK_SECONDS
+        elif self._graph.deadlocks.waits or (timeout is None and (scheduler.tight or scheduler.surplus())):
+            timeout = SLOW_TICK_SECONDS if timeout is None else min(timeout, SLOW_TICK_SECONDS)
         batches = self._pool.receive(timeout)
         self._idle = False
         handlers = self._handlers
@@ -352,7 +357,7 @@ class Runtime:
                         if message is not messages[-1] and messages[-1][0] == m.LOST:
                             self._gone(id)
                         break
-            if scheduler.sent_ahead or not batches:
+            if scheduler.sent_ahead or not batches or now >= graph.deadlocks.due:
                 graph.ticked(now)
             if self._noted:
                 self._settle()

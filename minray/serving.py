@@ -17,7 +17,7 @@ from minray.core.memory import FULL
 from minray.core.objects import Watch
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
-from minray.exceptions import ActorAlreadyExistsError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError
 from minray.measures import OWN
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -75,6 +75,7 @@ class Serving:
             m.GET: self._on_get,
             m.WAIT: self._on_wait,
             m.FETCH: self._on_get,
+            m.AT: self._on_at,
             m.READY: self._on_ready,
             m.FORGET: self._on_forget,
             m.RELEASE: self._on_release,
@@ -98,6 +99,7 @@ class Serving:
         for key in [key for key in self._requests if key[0] == worker]:
             watch = self._requests.pop(key)
             self._graph.unwatched(watch.token.ids, watch)
+            self._graph.deadlocks.ended(watch)
 
     def _on_hello(self, worker: Worker, message: Message) -> None:
         worker.pid = message[1]
@@ -147,18 +149,18 @@ class Serving:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def _on_get(self, worker: Worker, message: Message) -> None:
-        op, number, ids = message
+        op, number, ids, own = message
         request = Request(worker, op, number, ids)
-        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True))
+        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True), own)
 
     def _on_wait(self, worker: Worker, message: Message) -> None:
-        _, number, ids, count, block = message
+        _, number, ids, count, block, own = message
         request = Request(worker, m.WAIT, number, ids)
         if not block and len(self._graph.ready(ids)) < count:
             # It only looks, perhaps again and again: what it looks for may need the CPU that it holds.
             self._graph.blocked(worker)
             self._graph.unblocked(worker)
-        self._watch(request, self._graph.watched(ids, count if block else 0, request))
+        self._watch(request, self._graph.watched(ids, count if block else 0, request), own)
 
     def _on_ready(self, worker: Worker, message: Message) -> None:
         _, number, id = message
@@ -166,26 +168,45 @@ class Serving:
         self._watch(request, self._graph.watched((id,), 1, request))
 
     def _on_next(self, worker: Worker, message: Message) -> None:
-        _, number, stream = message
+        _, number, stream, own = message
         ids = (self._graph.streams.peek(stream),)
         request = Request(worker, m.NEXT, number, ids, stream)
-        self._watch(request, self._graph.watched(ids, 1, request))
+        self._watch(request, self._graph.watched(ids, 1, request), own)
 
-    def _watch(self, request: Request, watch: Watch) -> None:
+    def _watch(self, request: Request, watch: Watch, own: tuple[int, bool] | None = None) -> None:
+        """Answer a request when `watch` is done. `own`: a call waits for it, without a time-out (see `Deadlocks`)."""
         if watch.done:
             self._send_reply(request)
         else:
             self._requests[request.worker.id, request.number] = watch
             if request.op not in _UNHEEDED:
+                if own is not None:
+                    self._graph.deadlocks.began(watch, request.ids, request.worker, *own)
                 self._graph.blocked(request.worker, request.ids)
 
     def reply(self, request: Request) -> None:
         """A request that had to wait can be answered."""
         known = self._requests.pop((request.worker.id, request.number), None)
-        if known is not None and request.worker.id in self._graph.scheduler.workers:
-            if request.op not in _UNHEEDED:
-                self._graph.unblocked(request.worker)
-            self._send_reply(request)
+        if known is not None:
+            self._graph.deadlocks.ended(known)
+            if request.worker.id in self._graph.scheduler.workers:
+                if request.op not in _UNHEEDED:
+                    self._graph.unblocked(request.worker)
+                self._send_reply(request)
+
+    def end(self, watch: Watch, text: str) -> None:
+        """A call's wait has no end of its own: let it raise DeadlockError."""
+        request = watch.token
+        if self._requests.pop((request.worker.id, request.number), None) is not None:
+            self._graph.unwatched(request.ids, watch)
+            self._graph.unblocked(request.worker)
+            self._refuse(request.worker, request.number, DeadlockError(text))
+
+    def _on_at(self, worker: Worker, message: Message) -> None:
+        _, number, where = message
+        watch = self._requests.get((worker.id, number))
+        if watch is not None:
+            self._graph.deadlocks.located(watch, where)
 
     def _send_reply(self, request: Request) -> None:
         graph = self._graph
@@ -211,6 +232,7 @@ class Serving:
         if watch is not None:
             request = watch.token
             self._graph.unwatched(request.ids, watch)
+            self._graph.deadlocks.ended(watch)
             self._graph.unblocked(worker)
             if request.op == m.NEXT:
                 self._answer(worker, request.number, ())

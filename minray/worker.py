@@ -59,7 +59,7 @@ class Worker:
 
         `own_process`: the process is this worker's alone, so that threads which user code starts are served too.
         """
-        set_thread(self.client)
+        self._enter()
         cancelled = self._calls.cancelled
         self.client.is_cancelled = self._calls.is_cancelled
         if own_process:
@@ -124,6 +124,8 @@ class Worker:
                 self._room(message[1])
             elif message[0] == m.CANCEL:
                 self._cancel(message[1])
+            elif message[0] == m.WHERE:
+                self.client.locate(message[1])
             elif message[0] == m.TAKEN:
                 self._calls.producers.taken(message[1], message[2])
             else:
@@ -241,11 +243,13 @@ class Worker:
             from minray.looping import Loops  # asyncio takes 20 ms to import
 
             return Loops(extra["limits"], self._calls, self._enter, self._ended, self._give_back)
+        self.client.alone = False
         return Threads(extra["limits"], self._calls, self._enter, self._ended)
 
     def _enter(self) -> None:
-        """A thread begins to run calls of the actor."""
+        """A thread begins to run calls."""
         set_thread(self.client)
+        self.client.runners.add(threading.get_ident())
 
     def _ended(self, error: BaseException) -> None:
         """A call on such a thread ends the actor, or (SystemExit) the worker: the main thread has to know."""

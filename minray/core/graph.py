@@ -19,6 +19,8 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("kill", worker)         end it at once
     ("taken", worker, id, n) tell the producer of a stream that n more of its items were taken (-1: never wait again)
     ("wake", watch)          a watch is done
+    ("locate", watch)        ask where the call waits whose watch this is
+    ("deadlock", watch, text)   it waits for itself, by way of others: end its wait with an error
     ("free", value)          a stored value is not needed any more
     ("grant", writer, n), ("trim", writer, n), ("room", token, answer), ("bury", writer, locations)   see core/memory.py
     ("infeasible", demand, terms)   tell the user that no node can ever have this
@@ -32,6 +34,7 @@ from typing import Any
 
 from minray.core.actors import ActorTable
 from minray.core.cancelling import condemn, drop_cancelled
+from minray.core.deadlocks import Deadlocks
 from minray.core.memory import Memory
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.placement import PlacementTable
@@ -61,6 +64,7 @@ class TaskGraph:
         self.actors = ActorTable(self)
         self.streams = StreamTable(self)
         self.placement = PlacementTable(self)
+        self.deadlocks = Deadlocks(self)
         self.tasks: dict[int, Task] = {}
         self.history: deque[Ended] | None = deque(maxlen=history) if history else None
         self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
@@ -146,6 +150,8 @@ class TaskGraph:
             self.scheduler.dispatch_all()
         for worker in self.scheduler.tick():
             condemn(self, worker, deaf=True)
+        if now >= self.deadlocks.due:
+            self.deadlocks.look(now)
 
     # -- memory ---------------------------------------------------------------------------------------------------
 
@@ -490,6 +496,7 @@ class TaskGraph:
         for task, *_ in self.history or ():
             assert task.id in self.tasks or (task.state == DONE and task.call is NO_CALL), f"{task} keeps its arguments"
         self.placement.check()
+        self.deadlocks.check()
         ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():

@@ -27,6 +27,7 @@ TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were ta
 CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it, interrupt it if you have
 ENV = 11  #: (ENV, as in terms, json, directory): the runtime environment that is yours for life; before all else
 ROOM = 12  #: (ROOM, bytes): so much more memory is yours for values; below 0: give back what you do not use of it
+WHERE = 13  #: (WHERE, request): at which line does the call wait that made this GET, WAIT or NEXT?
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)
@@ -40,8 +41,10 @@ SUBMIT = 23  #: (SUBMIT, first id, template key, args, where, dep ids, id of the
 SUBMIT_ACTOR = 24  #: (SUBMIT_ACTOR, request, id, template key, args, where, dep ids, where it is made)
 SUBMIT_CALL = 25  #: (SUBMIT_CALL, first id, actor id, method template key, args, where, dep ids, the same)
 PUT = 26  #: (PUT, id, value)
-GET = 27  #: (GET, request, ids)
-WAIT = 28  #: (WAIT, request, ids, num_returns, block): answered with the ready ids
+#: GET, WAIT and NEXT end with `own`: (call, alone) of the call whose own thread waits, without a time-out, or None. An
+#: actor's id stands for its creation. `alone`: no other call of its concurrency group goes on meanwhile.
+GET = 27  #: (GET, request, ids, own)
+WAIT = 28  #: (WAIT, request, ids, num_returns, block, own): answered with the ready ids
 FORGET = 29  #: (FORGET, request): the GET or WAIT timed out; answered with what is ready by now
 RELEASE = 30  #: (RELEASE, ((id, count), ...)): references given back
 PIN = 31  #: (PIN, id)
@@ -49,13 +52,14 @@ KILL = 32  #: (KILL, actor id, no_restart)
 FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled template)
 ASK = 34  #: (ASK, request, topic, args): a question of any other kind, answered with plain values
 EXIT = 35  #: (EXIT,): the actor ends itself
-FETCH = 36  #: (FETCH, request, ids): as GET, but no call waits for it: answered with VALUES whenever that may be
+FETCH = 36  #: (FETCH, request, ids, None): as GET, but no call waits: answered with VALUES whenever that may be
 READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
 YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
-NEXT = 39  #: (NEXT, request, stream id): answered with ids of its next items; (): none yet; None: none any more
+NEXT = 39  #: (NEXT, request, stream id, own): answered with ids of its next items; (): none yet; None: none any more
 NEED = 40  #: (NEED, request, bytes, spare bytes, first time): memory for values; answered as in `minray.core.memory`
 GAVE = 41  #: (GAVE, bytes, asked to): memory for values given back
 MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, as you said, or could not be
 MEASURED = 43  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
+AT = 44  #: (AT, request, line): the answer to WHERE; None: something else may end that wait
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -47,6 +47,8 @@ class SimWorker:
         self.concurrent = False  # an actor that runs several calls at once
         self.refs: list[int] = []
         self.requests: dict[int, str] = {}  # GETs and WAITs without an answer
+        self.patient: dict[int, int] = {}  # of those, such as have no time-out and hold up the call that made them
+        self.alarmed = False  # a signal may take the running call out of its wait
         self.counts = Counts()
         self.made = 0  # items that the running call has yielded
         self.unread: dict[int, int] = {}  # by generator: those that have not been taken, as far as it was told
@@ -82,7 +84,7 @@ class SimWorker:
                 self.todo = deque(each for each in self.todo if each[0] != "run")
                 self.post("returned", back)
             elif op == "values":
-                del self.requests[message[1]]
+                self._answered(message[1])
                 held = [inner for id, one in message[2] for inner in self._hold(id, one)]
                 self._unpickle(held)
                 for id in held:
@@ -93,10 +95,15 @@ class SimWorker:
                 if waiting:  # else it runs, and may be interrupted or not, or is over
                     self.todo.remove(waiting[0])
                     self.post("returned", (message[1],))
+                elif not self.is_actor and message[1] in self.patient.values():
+                    self.post("forget", next(n for n, call in self.patient.items() if call == message[1]))
             elif op == "answer":
-                del self.requests[message[1]]
+                self._answered(message[1])
+            elif op == "where":
+                if message[1] in self.requests:
+                    self.post("at", message[1], None if self.alarmed else "somewhere")
             elif op == "items":
-                del self.requests[message[1]]
+                self._answered(message[1])
                 for id in message[2]:
                     self.counts.receive(id)
                     self.refs.append(id)
@@ -107,6 +114,10 @@ class SimWorker:
                 self.die("it was told to stop")
             else:
                 self.todo.append(message)
+
+    def _answered(self, number: int) -> None:
+        del self.requests[number]
+        self.patient.pop(number, None)
 
     def _hold(self, id: int, one: Value) -> list[int]:
         """As `minray.client.Client.hold`."""
@@ -156,6 +167,16 @@ class SimWorker:
         self._unpickle(self.held)
         if op != "create":
             self.log.note_begun(id, self)
+
+    def turn_to_one_that_goes_on(self) -> bool:
+        """Let a call go on that does not wait for others, if there is one."""
+        for _ in self.aside:
+            if not self.waits:
+                break
+            assert self.running
+            self.aside.insert(0, (self.running, self.held, self.made))
+            self.running, self.held, self.made = self.aside.pop()
+        return not self.waits
 
     def turn(self, index: int) -> None:
         """Let another of the calls that run go on."""
@@ -281,29 +302,39 @@ class SimWorker:
         self.post("put", id, one)
         return id
 
-    def get(self, *ids: int) -> int:
-        return self._ask("get", ids)
+    # `patient`: the call's own thread waits, and without a time-out, if that does not wait already.
 
-    def wait(self, ids: Sequence[int], number: int, block: bool = True) -> int:
-        return self._ask("wait", ids, number if block else 0)
+    def get(self, *ids: int, patient: bool = False) -> int:
+        return self._ask("get", patient, tuple(ids))
 
-    def next(self, stream: int) -> int:
+    def wait(self, ids: Sequence[int], number: int, block: bool = True, patient: bool = False) -> int:
+        return self._ask("wait", patient and block, tuple(ids), number if block else 0)
+
+    def next(self, stream: int, patient: bool = False) -> int:
         """Ask for the next items of a stream."""
-        number = next(self._numbers)
-        self.requests[number] = "next"
-        self.post("next", number, stream)
-        return number
+        return self._ask("next", patient, stream)
 
-    def _ask(self, op: str, ids: Sequence[int], *rest: Any) -> int:
+    def _ask(self, op: str, patient: bool, *rest: Any) -> int:
         number = next(self._numbers)
         self.requests[number] = op
-        self.post(op, number, tuple(ids), *rest)
+        own = None
+        if patient and self.running and not self.waits:
+            self.patient[number] = self.call
+            own = self.call, not self.concurrent
+        self.post(op, number, *rest, own)
         return number
 
-    def give_up_waiting(self) -> None:
-        """The time-outs of all its GETs and WAITs are over."""
-        for number in self.requests:
+    @property
+    def waits(self) -> bool:
+        """Whether the running call can do nothing but wait."""
+        return self.running is not None and self.call in self.patient.values()
+
+    def give_up_waiting(self) -> bool:
+        """The time-outs of its GETs and WAITs are over; False if none has one."""
+        timed = [number for number in self.requests if number not in self.patient]
+        for number in timed:
             self.post("forget", number)
+        return bool(timed)
 
     def drop(self, number: int) -> None:
         """Let the latest of its references go."""

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from minray.core.cancelling import cancel
+from minray.core.deadlocks import LOOK_SECONDS
 from minray.core.graph import TaskGraph
 from minray.core.objects import Watch
 from minray.core.placement import Group, inside
@@ -24,6 +25,9 @@ from minray.core.terms import Terms
 from minray.core.value import FAULT, ON_DISK, PICKLED, SPILLED, STORED, Value, bytes_of
 from tests.core.accounting import check
 from tests.core.sim_worker import BOOM, SimWorker
+
+#: What a call says that waits and can do nothing else meanwhile; see `minray.core.deadlocks`.
+Own = tuple[int, bool] | None
 
 T = TypeVar("T", TaskTemplate, ActorTemplate)
 CODE = Code(b"code", b"", "f")
@@ -119,6 +123,8 @@ class Simulation:
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
         self.stale = 0  # runs that were decided for a worker that was lost before they were carried out
+        self.deaf = False  # nobody is told of deadlocks
+        self.deadlocks: list[str] = []  # what calls were told
         self._next_id = 1
         self._complete = self.graph.complete
         self.graph.complete = self._note_ended  # type: ignore[method-assign]
@@ -356,6 +362,12 @@ class Simulation:
                     pass
                 elif op == "free":
                     self.freed.append(what)
+                elif op == "locate":
+                    if not self.deaf:
+                        self._send(what.token[0], "where", what.token[1])
+                elif op == "deadlock":
+                    self.deadlocks.append(rest[0])
+                    self._end_wait(what)
                 elif op == "infeasible":
                     self.warned.append(what)
                 elif op == "taken":
@@ -382,9 +394,23 @@ class Simulation:
             self.watches.pop(watch, None)
             return
         worker, number = watch.token[:2]
+        self.graph.deadlocks.ended(watch)
         if self.requests.pop((worker.id, number), None) and worker.id in self.scheduler.workers:
             self.graph.unblocked(worker)
             self._reply(watch)
+
+    def _end_wait(self, watch: Watch) -> None:
+        """As `minray.serving.Serving.end`."""
+        worker, number, _, ids = watch.token[:4]
+        del self.requests[worker.id, number]
+        self.graph.unwatched(ids, watch)
+        self.graph.unblocked(worker)
+        self._send(worker, "answer", number)
+
+    def _on_at(self, worker: Worker, number: int, where: str) -> None:
+        watch = self.requests.get((worker.id, number))
+        if watch is not None:
+            self.graph.deadlocks.located(watch, where)
 
     def _note_unblocked(self, worker: Worker) -> None:
         self._unblocked(worker)
@@ -439,9 +465,9 @@ class Simulation:
         items += values[max(0, len(items) - index) :]
         self.graph.streams.yielded(worker, id, index, values)
 
-    def _on_next(self, worker: Worker, number: int, stream: int) -> None:
+    def _on_next(self, worker: Worker, number: int, stream: int, own: Own) -> None:
         ids = (self.graph.streams.peek(stream),)
-        self._request(self.graph.watched(ids, 1, (worker, number, "next", ids, stream)))
+        self._request(self.graph.watched(ids, 1, (worker, number, "next", ids, stream)), own)
 
     def _on_failed(self, worker: Worker, *message: Any) -> None:
         self.graph.failed(worker, *message)
@@ -459,6 +485,7 @@ class Simulation:
         for key in [key for key in self.requests if key[0] == worker]:
             watch = self.requests.pop(key)
             self.graph.unwatched(watch.token[3], watch)
+            self.graph.deadlocks.ended(watch)
 
     def _on_lost(self, worker: Worker, cause: str) -> None:
         self.graph.worker_lost(worker, cause)
@@ -497,24 +524,27 @@ class Simulation:
     def _on_put(self, worker: Worker, id: int, one: Value) -> None:
         self._stored(id, one, worker)
 
-    def _on_get(self, worker: Worker, number: int, ids: tuple[int, ...]) -> None:
-        self._request(self.graph.watched(ids, len(ids), (worker, number, "get", ids), eager=True))
+    def _on_get(self, worker: Worker, number: int, ids: tuple[int, ...], own: Own) -> None:
+        self._request(self.graph.watched(ids, len(ids), (worker, number, "get", ids), eager=True), own)
 
-    def _on_wait(self, worker: Worker, number: int, ids: tuple[int, ...], least: int) -> None:
-        self._request(self.graph.watched(ids, least, (worker, number, "wait", ids)))
+    def _on_wait(self, worker: Worker, number: int, ids: tuple[int, ...], least: int, own: Own) -> None:
+        self._request(self.graph.watched(ids, least, (worker, number, "wait", ids)), own)
 
-    def _request(self, watch: Watch) -> None:
-        worker, number = watch.token[:2]
+    def _request(self, watch: Watch, own: Own) -> None:
+        worker, number, _, ids = watch.token[:4]
         if watch.done:
             self._reply(watch)
         else:
             self.requests[worker.id, number] = watch
-            self.graph.blocked(worker, watch.token[3])
+            if own is not None:
+                self.graph.deadlocks.began(watch, ids, worker, *own)
+            self.graph.blocked(worker, ids)
 
     def _on_forget(self, worker: Worker, number: int) -> None:
         watch = self.requests.pop((worker.id, number), None)
         if watch is not None:
             self.graph.unwatched(watch.token[3], watch)
+            self.graph.deadlocks.ended(watch)
             self.graph.unblocked(worker)
             self._send(worker, "answer", number)
 
@@ -529,8 +559,9 @@ class Simulation:
         if worker.ready:
             worker.begin()
             busy = True
-        elif worker.alive and worker.running and not worker.requests and not worker.waits_for_readers:
-            worker.finish()
+        elif worker.alive and worker.running and worker.turn_to_one_that_goes_on():
+            if not (worker.requests.keys() - worker.patient.keys()) and not worker.waits_for_readers:
+                worker.finish()
         return self.receive(worker) or busy
 
     def run_one(self) -> None:
@@ -547,11 +578,18 @@ class Simulation:
             for worker in list(self.workers.values()):
                 going |= self.step(worker)
             if not going:
+                going = self._end_deadlocks()
+            if not going:
                 for worker in self.living():
-                    if worker.requests:
-                        worker.give_up_waiting()
-                        going = True
+                    going |= worker.give_up_waiting()
                 going = going or self._read_streams()
+
+    def _end_deadlocks(self) -> bool:
+        """Let time pass until somebody has looked for deadlocks; False if that has led to nothing."""
+        if self.deaf or not self.graph.deadlocks.waits:
+            return False
+        self.tick(2 * LOOK_SECONDS)
+        return any(worker.inbox for worker in self.living())
 
     def _read_streams(self) -> bool:
         """Whoever has streams that may hold up their producers reads on; False if nobody found anything."""

@@ -301,13 +301,15 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: any(worker.waits_for_readers for worker in self.running()))
     @rule(worker=index, retry=st.booleans())
     def interrupt_a_generator_that_waits_for_its_readers(self, worker: int, retry: bool) -> None:
-        pick([worker for worker in self.running() if worker.waits_for_readers], worker).fail(retry)
+        at = pick([worker for worker in self.running() if worker.waits_for_readers], worker)
+        if not at.waits:
+            at.fail(retry)
 
     @precondition(lambda self: any(self.streams(worker) for worker in self.calling()))
-    @rule(worker=index, which=index)
-    def take_in_a_call(self, worker: int, which: int) -> None:
+    @rule(worker=index, which=index, patient=st.booleans())
+    def take_in_a_call(self, worker: int, which: int, patient: bool) -> None:
         at = pick([worker for worker in self.calling() if self.streams(worker)], worker)
-        at.next(pick(self.streams(at), which))
+        at.next(pick(self.streams(at), which), patient)
 
     @precondition(lambda self: self.calling())
     @rule(worker=index, retries=retries, limit=limits)
@@ -318,6 +320,7 @@ class History(RuleBasedStateMachine):
     @rule(worker=index)
     def finish_while_a_thread_of_the_call_still_waits(self, worker: int) -> None:
         waiting = [worker for worker in self.running() if worker.requests and not worker.waits_for_readers]
+        waiting = [worker for worker in waiting if not worker.waits]
         if waiting:
             pick(waiting, worker).finish()
 
@@ -385,16 +388,26 @@ class History(RuleBasedStateMachine):
         at.put(value(*self.refs(refs, at), stored=stored))
 
     @precondition(lambda self: self.running())
-    @rule(worker=index, ids=few)
-    def get(self, worker: int, ids: list[int]) -> None:
+    @rule(worker=index, ids=few, patient=st.booleans())
+    def get(self, worker: int, ids: list[int], patient: bool) -> None:
         at = pick(self.running(), worker)
-        at.get(*self.objects(ids, at))
+        at.get(*self.objects(ids, at), patient=patient)
 
     @precondition(lambda self: self.running())
-    @rule(worker=index, ids=few, block=st.booleans())
-    def wait(self, worker: int, ids: list[int], block: bool) -> None:
+    @rule(worker=index, ids=few, block=st.booleans(), patient=st.booleans())
+    def wait(self, worker: int, ids: list[int], block: bool, patient: bool) -> None:
         at = pick(self.running(), worker)
-        at.wait(self.objects(ids, at), 1, block)
+        objects = self.objects(ids, at)
+        at.wait(objects, min(1, len(objects)), block, patient)
+
+    @precondition(lambda self: self.running())
+    @rule(worker=index, ids=few, patient=st.booleans())
+    def get_what_came_by_hand(self, worker: int, ids: list[int], patient: bool) -> None:
+        """The driver has given a call refs since it began: so it may wait for what waits for it."""
+        objects = self.objects(ids)
+        for id in objects:
+            self.sim.retain(id)
+        pick(self.running(), worker).get(*objects, patient=patient)
 
     @precondition(lambda self: any(worker.requests for worker in self.sim.living()))
     @rule(worker=index)
