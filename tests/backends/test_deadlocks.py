@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import minray
 from minray.exceptions import DeadlockError, GetTimeoutError
 
 pytestmark = pytest.mark.slow  # somebody looks only now and then
@@ -178,10 +177,9 @@ def test_other_threads_of_a_call_may_wait_for_what_comes_later(ray: Any) -> None
     assert ray.get(actor.inner.remote()) == [1]
 
 
-def test_an_alarm_ends_a_wait_first() -> None:
-    minray.init(backend="loky", num_cpus=1)
-
-    @minray.remote
+@pytest.mark.parametrize("backend", ["loky"])
+def test_an_alarm_ends_a_wait_first(ray: Any) -> None:
+    @ray.remote
     class Actor:
         def outer(self, me: Any) -> str:
             def ring(*_: Any) -> None:
@@ -190,7 +188,7 @@ def test_an_alarm_ends_a_wait_first() -> None:
             signal.signal(signal.SIGALRM, ring)
             signal.setitimer(signal.ITIMER_REAL, 0.5)
             try:
-                minray.get(me.leaf.remote())
+                ray.get(me.leaf.remote())
             except TimeoutError:
                 return "rang"
             return "not reached"
@@ -199,4 +197,4 @@ def test_an_alarm_ends_a_wait_first() -> None:
             pass
 
     actor = Actor.remote()
-    assert minray.get(actor.outer.remote(actor)) == "rang"
+    assert ray.get(actor.outer.remote(actor)) == "rang"
