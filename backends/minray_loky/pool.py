@@ -29,7 +29,7 @@ from minray_loky.channel import DriverEnd, Poller
 from minray_loky.logs import LogReader
 from minray_loky.spawning import Inherited, Trackers, cpu_count, start_process
 from minray_loky.store import DRIVER, Location, SharedStore, discard
-from minray_loky.template import COMMAND, FORKED, KILL, QUIT, REPORT, START, Setup, serve
+from minray_loky.template import COMMAND, FORKED, KILL, QUIT, READY, REPORT, START, Setup, serve
 
 __all__ = ["LokyPool"]
 
@@ -39,6 +39,8 @@ _PRELOAD = ("cloudpickle", "minray.api", "minray.wire.faults", "concurrent.futur
 _PRELOAD_IF_LOADED = ("numpy", "numpy.random")
 #: How long the template gets to end before it is killed (s).
 _CLOSE_SECONDS = 5.0
+#: A template that has failed to start so often in a row is not started again for so long (s).
+_TRIES, _PAUSE_SECONDS = 2, 1.0
 
 
 class _Process:
@@ -73,6 +75,8 @@ class LokyPool:
         self._undo = ExitStack()  # what `open` has made, to be unmade in reverse
         self._closed = False
         self._receiver = 0  # the thread that is in `receive`
+        self._stillborn: deque[float] = deque(maxlen=_TRIES)  # when templates in a row failed to start
+        self._failure = ""  # why the last one did
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         if not hasattr(os, "fork"):
@@ -155,11 +159,16 @@ class LokyPool:
         self._control = ours
         self._poller.register(ours.fileno())
         self._reports = b""
+        self._ready = False
 
     # -- workers --------------------------------------------------------------------------------------------------
 
     def start(self, worker: int, node: int) -> None:
         if self._closed:
+            return
+        if self._failure and not self._restart_template():
+            self._news.append((worker, [(LOST, self._failure)]))
+            self.wake()
             return
         ends: list[int] = []  # ours and the worker's of each: messages, interrupts, stdout, stderr
         try:
@@ -271,6 +280,9 @@ class LokyPool:
         self._reports = data[whole:]
         for what, worker, number in REPORT.iter_unpack(data[:whole]):
             process = self._processes.get(worker)
+            if what == READY:
+                self._ready = True
+                self._stillborn.clear()
             if process is None:
                 continue
             if what == FORKED:
@@ -285,20 +297,37 @@ class LokyPool:
         self._poller.unregister(self._control.fileno())
         self._control.close()
         self._join_template()
+        if not self._ready:
+            self._stillborn.append(time.monotonic())
+            self._failure = (
+                "The process that workers are forked from could not be started: it ended with status "
+                f"{self._template.exitcode}. What it said about that is on stderr."
+            )
         for worker, process in list(self._processes.items()):
             if process.status is None:
                 process.status = signal.SIGKILL
             if process.ended:
                 self._lose(worker, process)
-        if not self._closed:
+        if not self._closed and not self._failure:
             self._start_template()
+
+    def _restart_template(self) -> bool:
+        """Try once more to start the template, unless that has just failed again and again."""
+        if len(self._stillborn) == _TRIES and time.monotonic() - self._stillborn[-1] < _PAUSE_SECONDS:
+            return False
+        self._failure = ""
+        try:
+            self._start_template()
+        except OSError as error:
+            self._failure = f"The process that workers are forked from could not be started: {error}."
+        return not self._failure
 
     def _lose(self, worker: int, process: _Process) -> None:
         """It is gone, and all it wrote has been read."""
         assert process.status is not None
         cause = "it was killed" if process.killed else _why(process.status)
         lines = self._logs.last_lines(worker)
-        text = f"Worker process {process.pid}: {cause}."
+        text = f"Worker process {process.pid}: {cause}." if process.pid or not self._failure else self._failure
         if lines and not process.killed:
             text += " Its last output:\n    " + "\n    ".join(lines)
         self._forget(worker)

@@ -2,7 +2,7 @@
 
     driver ──loky starts──> template ──fork──> worker, worker, ...      (this module runs in the right two)
        └─ one socket:  (start, worker) with its fds / (kill, worker) / (quit)  ──>
-                       <── (forked, worker, pid) / (gone, worker, status)
+                       <── (ready) / (forked, worker, pid) / (gone, worker, status)
 
 The template is its workers' parent: it alone knows their pids for sure, ends them, and hears of their deaths. When
 its socket ends, because the driver was killed, it kills them all and removes the run's directories.
@@ -38,7 +38,7 @@ from minray_loky.store import SharedStore
 COMMAND = struct.Struct("!cq")  # what, worker
 REPORT = struct.Struct("!cqq")  # what, worker, pid or wait status
 START, KILL, QUIT = b"S", b"K", b"Q"
-FORKED, GONE = b"F", b"G"
+READY, FORKED, GONE = b"R", b"F", b"G"
 #: The wait status of a worker that there never was: what a process that exits with 127 has.
 FORK_FAILED = 127 << 8
 #: fds that come with START: messages, interrupts, stdout, stderr
@@ -84,8 +84,9 @@ class _Template:
         for name in self._setup.preload:
             try:
                 importlib.import_module(name)
-            except ImportError:
+            except Exception:  # who needs it in a worker will see why
                 continue
+        self._report(READY, 0, 0)
         gc.collect()
         gc.freeze()  # what is here stays shared between all workers
         told = self._obey()
