@@ -55,13 +55,17 @@ class About:
     def _context(self, worker: Worker | None) -> dict[str, str]:
         import tempfile  # here, as all that takes milliseconds to import and that a run may do without
 
+        try:
+            temporary = tempfile.gettempdir()
+        except FileNotFoundError:  # none can be written
+            temporary = "/tmp"
         node = worker.node.id if worker is not None else next(iter(self._graph.scheduler.nodes))
         return {
             "namespace": self.namespace,
             "node_id": self.node(node),
             "worker_id": self.worker(worker.id if worker is not None else 0),
             "session_name": self.session_name,
-            "temp_dir": tempfile.gettempdir(),
+            "temp_dir": temporary,
         }
 
     def _actor(self, worker: Worker | None, id: int) -> tuple[str, int, bytes]:

@@ -100,7 +100,7 @@ class LokyPool:
                 self._make_directory(parent)
         if not self._directories:
             raise OSError(
-                f"Neither {machine.SHARED_MEMORY} nor {tempfile.gettempdir()} can be written: set TMPDIR to a "
+                f"Neither {machine.SHARED_MEMORY} nor {_temporary() or '/tmp'} can be written: set TMPDIR to a "
                 "directory that can."
             )
         # Files of the run are in the temporary one, if there is one: they are not to fill the memory.
@@ -426,12 +426,20 @@ if hasattr(os, "register_at_fork"):
 def _parents(spill_directory: str | None) -> list[str]:
     """Where a run makes its private directories. OSError: `spill_directory` cannot be made."""
     found = [] if machine.shared_memory() is None else [machine.SHARED_MEMORY]
-    if os.path.isdir(tempfile.gettempdir()):
-        found.append(tempfile.gettempdir())
+    if os.path.isdir(_temporary()):
+        found.append(_temporary())
     if spill_directory is not None:
         os.makedirs(spill_directory, exist_ok=True)
         found.append(os.path.abspath(spill_directory))
     return list(dict.fromkeys(found))
+
+
+def _temporary() -> str:
+    """The temporary directory; "" where none can be written, in a read-only container, say."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return ""
 
 
 def _socket_pair() -> tuple[int, int]:

@@ -45,7 +45,7 @@ FORK_FAILED = 127 << 8
 FDS = 4
 _GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: How long workers get to end by themselves when the run ends (s). Idle ones need a few milliseconds.
-GRACE_SECONDS = 0.25
+GRACE_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
