@@ -193,11 +193,8 @@ class Runtime:
                 elif op in DECISIONS:
                     assert self._memory is not None
                     self._memory.carry_out(*decision)
-                elif op == "locate":
-                    request = decision[1].token
-                    outbox.append((request.worker.id, (m.WHERE, request.number)))
-                elif op == "deadlock":
-                    self._serving.end(decision[1], decision[2])
+                elif op in ("locate", "deadlock"):
+                    self._serving.tell_of_deadlock(*decision)
                 elif op == "infeasible":
                     outbox.append((0, "warn", self._places.warning(decision[1], decision[2])))
                 else:  # start, kill

@@ -194,10 +194,12 @@ class Serving:
                     self._graph.unblocked(request.worker)
                 self._send_reply(request)
 
-    def end(self, watch: Watch, text: str) -> None:
-        """A call's wait has no end of its own: let it raise DeadlockError."""
+    def tell_of_deadlock(self, op: str, watch: Watch, text: str = "") -> None:
+        """A call's wait has no end of its own: ask where it waits, or let it raise DeadlockError."""
         request = watch.token
-        if self._requests.pop((request.worker.id, request.number), None) is not None:
+        if op == "locate":
+            self._outbox.append((request.worker.id, (m.WHERE, request.number)))
+        elif self._requests.pop((request.worker.id, request.number), None) is not None:
             self._graph.unwatched(request.ids, watch)
             self._graph.unblocked(request.worker)
             self._refuse(request.worker, request.number, DeadlockError(text))
