@@ -124,7 +124,13 @@ class Store(Protocol):
 
     def read(self, location: Any, released: Callable[[], None]) -> list[memoryview]:
         """The parts as read-only views, without a copy. `released` is called once, from any thread and without locks of
-        the caller's, when the last view and whatever was built on it are gone."""
+        the caller's, when the last view and whatever was built on it are gone.
+
+        FileNotFoundError or ValueError: the bytes are not there any more; `released` is never called then."""
+        ...
+
+    def lost(self, location: Any) -> None:
+        """Somebody could not read `location`: do not write anything more to where it was. As `free` otherwise."""
         ...
 
     def size(self, location: Any) -> int:

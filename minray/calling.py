@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from minray.backend import Store
-from minray.core.value import PLAIN, STORED, Value
+from minray.core.value import PLAIN, STORED, Value, object_of
 from minray.exceptions import RaySystemError
 from minray.interrupts import interruptible
 from minray.refs import ObjectRef, id_of, restore_ref
@@ -28,6 +28,15 @@ reducers[ObjectRef] = _reduce_ref
 
 #: An encoded call: the value of its arguments, where its dependencies go, and which these are.
 EncodedCall = tuple[Value, tuple[int | str, ...], tuple[int, ...]]
+
+
+class Gone(Exception):
+    """The bytes of a stored object are not where they should be: the owner may be able to make it again."""
+
+    def __init__(self, id: int, location: Any) -> None:
+        super().__init__(id, location)
+        self.id = id
+        self.location = location
 
 
 class Codec:
@@ -129,10 +138,12 @@ class Codec:
     def decode(self, value: Value, id: int) -> Any:
         """A fresh copy of what `value` holds; an error comes back as an exception, not raised.
 
-        RaySystemError: it cannot be unpickled here.
+        RaySystemError: it cannot be unpickled here. Gone: its bytes are not where they should be.
         """
         try:
             return decode(value, id, self.read)
+        except Gone:
+            raise
         except Exception as error:
             import traceback  # 9 ms, for what rarely happens
 
@@ -141,8 +152,14 @@ class Codec:
     def read(self, id: int, location: Any) -> tuple[Any, list[Any]]:
         """Map the bytes `id` of a stored object; they are retained until the last view is gone."""
         assert self._store is not None
+        if location is None:
+            raise Gone(object_of(id), None)
         self._retain(id)
-        parts = self._store.read(location, partial(self.release, id))
+        try:
+            parts = self._store.read(location, partial(self.release, id))
+        except (FileNotFoundError, ValueError) as error:
+            self.release(id)
+            raise Gone(object_of(id), location) from error
         return parts[0], parts[1:]
 
     def _write_stored(self, body: bytes, buffers: Any, total: int) -> Any:

@@ -18,7 +18,7 @@ from threading import get_ident
 from typing import Any, NoReturn, cast
 
 from minray.backend import Link, Store
-from minray.calling import Codec
+from minray.calling import Codec, Gone
 from minray.code import pack
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
@@ -135,11 +135,20 @@ class _Fetched:
         self._reply = reply
         self._held = [inner for id, value in zip(reply[2], reply[3]) for inner in client.hold(id, value)]
 
+    @property
+    def value(self) -> Value:
+        """The first of them, as it came."""
+        value: Value = self._reply[3][0]
+        return value
+
     def __call__(self) -> Any:
         """A fresh copy of each; the first error is raised."""
         results = []
         for id, value in zip(self._reply[2], self._reply[3]):
-            result = self._client.codec.decode(value, id)
+            try:
+                result = self._client.codec.decode(value, id)
+            except Gone as gone:
+                (result,) = self._client.get_again(gone)()
             if value[0] >= FIRST_ERROR:
                 try:
                     raise result.as_instanceof_cause() if isinstance(result, RayTaskError) else result
@@ -461,6 +470,28 @@ class Client:
             raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
         values: list[Any] = _Fetched(self, reply)()
         return values
+
+    def get_again(self, gone: Gone) -> _Fetched:
+        """Wait for an object whose bytes are gone, until it was made again or is an error that says why not."""
+        self.post((m.GONE, gone.id, gone.location))
+        reply, _ = self._request(m.GET, (gone.id,), self._own(None))
+        return _Fetched(self, reply)
+
+    def arguments(
+        self, args: Value, where: tuple[int | str, ...], ids: tuple[int, ...], deps: list[Value]
+    ) -> tuple[Any, Any]:
+        """`Codec.arguments`, once all of them are there. What one that was lost has become is raised if it is an error:
+        as what it is."""
+        held = []  # until all is decoded
+        while True:
+            try:
+                return self.codec.arguments(args, where, ids, deps)
+            except Gone as gone:
+                held.append(self.get_again(gone))
+                value = held[-1].value
+                if value[0] >= FIRST_ERROR:
+                    held[-1]()
+                deps = [value if id == gone.id else dep for id, dep in zip(ids, deps)]
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         block = timeout is None or timeout > 0

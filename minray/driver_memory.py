@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from minray.backend import Store
-from minray.calling import Codec
+from minray.calling import Codec, Gone
 from minray.core.graph import TaskGraph
 from minray.core.value import bytes_of
 from minray.reading import Reader, Waiting
+from minray.reentry import would_wait
 from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.serving import Serving
 from minray.wire import messages as m
@@ -24,7 +25,7 @@ from minray.wire import messages as m
 Event = Callable[[], object]
 
 #: The decisions that are carried out here, under the lock.
-DECISIONS = frozenset({"grant", "trim", "room", "bury"})
+DECISIONS = frozenset({"grant", "trim", "room", "bury", "lost"})
 
 
 class DriverMemory:
@@ -68,6 +69,8 @@ class DriverMemory:
                 what.finish()
             else:
                 self._serving.give_room(what, more)
+        elif op == "lost":
+            self._outbox.append((0, "do", partial(self._store.lost, what[1])))
         elif op == "bury":
             self._outbox.append((0, "do", partial(self._store.bury, what, more)))
         elif what:  # a worker
@@ -86,7 +89,10 @@ class DriverMemory:
     # -- the driver as a reader and a writer ----------------------------------------------------------------------
 
     def read(self, id: int) -> Any:
-        """Read the stored value of an object, which somebody may move to disk meanwhile."""
+        """Read the stored value of an object, which somebody may move to disk meanwhile.
+
+        Gone: it was lost, and is pending by now, or an error that says why. RuntimeError: nobody must wait here.
+        """
         objects = self._graph.objects
         with self._lock:
             value = objects.value_of(id)
@@ -96,6 +102,11 @@ class DriverMemory:
             objects.memory.used(bytes)
         try:
             return self._codec.decode(value, id)
+        except Gone as gone:
+            if self._must_not_wait():
+                raise would_wait() from gone
+            self._decide(partial(self._graph.lineage.lost, gone.id, gone.location))
+            raise
         finally:
             self._codec.release(bytes)
 

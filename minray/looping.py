@@ -188,7 +188,7 @@ class _Loop:
                 raise asyncio.CancelledError
             function = calls.method(target)
             current_call.set((id, name, function, target))
-            positional, keywords = calls.codec.arguments(args, where, ids, deps)
+            positional, keywords = calls.client.arguments(args, where, ids, deps)
             del message, args, deps
             if not inspect.iscoroutinefunction(function):
                 function = _as_coroutine(function)

@@ -90,7 +90,7 @@ class Calls:
             else:
                 function = self.method(target)
             current_call.set((id, name, function, target if op == m.CALL else ""))
-            positional, keywords = self.codec.arguments(args, where, ids, deps)
+            positional, keywords = self.client.arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
             if op == m.RUN and self.interruptible is not None:
                 result = self.interruptible.run(id, function, positional, keywords)
@@ -281,7 +281,7 @@ class Calls:
             cls = self._load(key)
             self.client.resident = (id, cls)
             current_call.set((0, f"{name}.__init__", cls, "__init__"))
-            positional, keywords = self.codec.arguments(args, where, ids, deps)
+            positional, keywords = self.client.arguments(args, where, ids, deps)
             self.actor = cls(*positional, **keywords)
             if self._label is not None and cls.__repr__ is not object.__repr__:
                 self._label(safe_repr(self.actor))

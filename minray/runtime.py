@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from minray.about import About
 from minray.backend import PoolConfig, WorkerPool
-from minray.calling import Codec, EncodedCall
+from minray.calling import Codec, EncodedCall, Gone
 from minray.client import ID_BITS, NO_ACTOR
 from minray.code import make_code
 from minray.core.graph import TaskGraph
@@ -205,6 +205,8 @@ class Runtime:
                         env = worker.env or self.runtime_env
                         if env != NO_ENVIRONMENT:
                             outbox.append((worker.id, (m.ENV, worker.env, env, self._pool.directory or "")))
+        if graph.objects.dropped:
+            graph.lineage.sweep()
         if freed:
             for value in freed:
                 outbox.append((0, "free", value[1]))
@@ -243,22 +245,9 @@ class Runtime:
         extra = actor.template.extra
         if worker.gpus:
             extra = {**(extra or {}), "gpus": self._name_gpus(worker)}
-        self._outbox.append(
-            (
-                worker.id,
-                (
-                    m.CREATE,
-                    actor.id,
-                    actor.template.code.key,
-                    call.args,
-                    call.where,
-                    call.deps,
-                    deps,
-                    actor.template.name,
-                    extra,
-                ),
-            )
-        )
+        template = actor.template
+        inputs = (call.args, call.where, call.deps, deps)
+        self._outbox.append((worker.id, (m.CREATE, actor.id, template.code.key, *inputs, template.name, extra)))
 
     def _name_gpus(self, worker: Worker) -> tuple[int | str, ...]:
         """The GPUs that a worker holds, as users know them."""
@@ -577,7 +566,10 @@ class Runtime:
                 continue  # another one failed, and is raised below
             if value[0] == STORED or value[0] == SPILLED:
                 assert self._memory is not None
-                results.append(self._memory.read(id))
+                try:
+                    results.append(self._memory.read(id))
+                except Gone:
+                    return self.get(ids, timeout)
                 continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:

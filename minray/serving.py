@@ -76,6 +76,7 @@ class Serving:
             m.WAIT: self._on_wait,
             m.FETCH: self._on_get,
             m.AT: self._on_at,
+            m.GONE: lambda _, msg: graph.lineage.lost(msg[1], msg[2]),
             m.READY: self._on_ready,
             m.FORGET: self._on_forget,
             m.RELEASE: self._on_release,

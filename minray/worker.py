@@ -119,7 +119,7 @@ class Worker:
                 self._calls.learn(message[1], message[2])
             elif message[0] == m.FREE:
                 assert self._store is not None
-                self._store.free(message[1])
+                (self._store.lost if message[2] else self._store.free)(message[1])
             elif message[0] == m.ROOM:
                 self._room(message[1])
             elif message[0] == m.CANCEL:

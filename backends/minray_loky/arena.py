@@ -33,6 +33,7 @@ class Arena:
         self.view = memoryview(self.map)
         self.free: list[tuple[int, int]] = [(0, self.size)]
         self.used = 0
+        self._abandoned = False
         self.backed = 0  # bytes
         self._pages = bytearray(self.size // PAGE)  # 1: it is backed
 
@@ -80,8 +81,10 @@ class Arena:
 
     def give(self, offset: int, size: int) -> None:
         """These bytes are free again."""
-        index = bisect_left(self.free, (offset, 0))
         self.used -= size
+        if self._abandoned:
+            return
+        index = bisect_left(self.free, (offset, 0))
         if index < len(self.free) and self.free[index][0] == offset + size:
             size += self.free.pop(index)[1]
         if index and sum(self.free[index - 1]) == offset:
@@ -89,6 +92,11 @@ class Arena:
             offset, before = self.free.pop(index)
             size += before
         self.free.insert(index, (offset, size))
+
+    def abandon(self) -> None:
+        """Others cannot read the file any more: nothing is written there from now on."""
+        self._abandoned = True
+        self.free = []
 
     def spare(self) -> int:
         """Bytes of memory in free extents, as far as `trim` can give them back."""

@@ -345,12 +345,12 @@ class LokyPool:
         except (BlockingIOError, OSError):  # enough wakes are waiting, or nobody reads any more
             return
 
-    def _free_elsewhere(self, worker: int, location: Location) -> None:
-        """A value in some worker's arena is not needed any more."""
+    def _free_elsewhere(self, worker: int, location: Location, lost: bool) -> None:
+        """A value in some worker's arena is not needed any more, or is gone."""
         process = self._processes.get(worker)
         if process is not None and not process.ended and not process.leaving:
-            self.send(worker, [(FREE, location)])
-        else:
+            self.send(worker, [(FREE, location, lost)])
+        elif not lost:
             discard(location)
 
     # -- the end --------------------------------------------------------------------------------------------------

@@ -67,12 +67,13 @@ class SharedStore:
         self,
         directories: Sequence[str],
         tag: str,
-        pass_on: Callable[[int, Location], None] | None = None,
+        pass_on: Callable[[int, Location, bool], None] | None = None,
         threshold: float = 1.0,
     ) -> None:
         """`directories`: where memory is, and where values go that find none; `tag` is a part of its files' names.
 
-        `pass_on` gets (writer, location) of other writers' arenas that are to be freed. `threshold`: see `Disk`.
+        `pass_on` gets (writer, location, False) of other writers' arenas that are to be freed, or (True) are lost.
+        `threshold`: see `Disk`.
         """
         self._memory = directories[0]
         self._disk = Disk(directories[-1], f"{tag}-d", threshold)
@@ -240,7 +241,7 @@ class SharedStore:
         writer = _writer(name.partition("-")[0])
         if writer != self._writer:
             if self._pass_on is not None:
-                self._pass_on(writer, location)
+                self._pass_on(writer, location, False)
         elif self._is_allocating():
             self._freed.append(location)
         else:
@@ -254,6 +255,17 @@ class SharedStore:
         arena.give(location[1], _extent(location)[1])
         if not arena.used:
             self._retire(_KEEP_BYTES)
+
+    def lost(self, location: Location) -> None:
+        writer = _writer(os.path.basename(location[0]).partition("-")[0])
+        if writer != self._writer:
+            if self._pass_on is not None:
+                self._pass_on(writer, location, True)
+        elif not self._is_allocating():
+            with self._lock:
+                arena = self._arenas.get(location[0])
+                if arena is not None:
+                    arena.abandon()
 
     def _settle(self) -> None:
         """Do what was noted. Under the lock, and with the arenas whole."""

@@ -191,6 +191,9 @@ class LocalStore:
     def free(self, location: Location) -> None:
         self._blocks.drop(location)
 
+    def lost(self, location: Location) -> None:
+        """Nothing else is ever written there: each value has a place of its own."""
+
     def bury(self, writer: int, kept: Sequence[Location]) -> None:
         blocks = self._blocks
         keep = {location[1] for location in kept if not location[2]}

@@ -23,6 +23,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("deadlock", watch, text)   it waits for itself, by way of others: end its wait with an error
     ("free", value)          a stored value is not needed any more
     ("grant", writer, n), ("trim", writer, n), ("room", token, answer), ("bury", writer, locations)   see core/memory.py
+    ("lost", value)          a stored value cannot be read any more
     ("infeasible", demand, terms)   tell the user that no node can ever have this
 """
 
@@ -35,6 +36,7 @@ from typing import Any
 from minray.core.actors import ActorTable
 from minray.core.cancelling import condemn, drop_cancelled
 from minray.core.deadlocks import Deadlocks
+from minray.core.lineage import Lineage
 from minray.core.memory import Memory
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.placement import PlacementTable
@@ -42,7 +44,7 @@ from minray.core.scheduler import Scheduler
 from minray.core.streams import StreamTable
 from minray.core.tasks import DONE, NO_CALL, READY, SENT, WAITING, Call, Node, Task, Worker
 from minray.core.template import TaskTemplate
-from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of, dependency_failed, fault
+from minray.core.value import ABSENT, FIRST_ERROR, SPILLED, STORED, Value, bytes_of, dependency_failed, fault
 
 #: So many of the calls that a blocked one waits for, directly or not, are looked at when it blocks.
 HURRIED = 100
@@ -65,6 +67,7 @@ class TaskGraph:
         self.streams = StreamTable(self)
         self.placement = PlacementTable(self)
         self.deadlocks = Deadlocks(self)
+        self.lineage = Lineage(self)
         self.tasks: dict[int, Task] = {}
         self.history: deque[Ended] | None = deque(maxlen=history) if history else None
         self._settled: deque[Task] = deque()  # tasks whose last missing argument has come
@@ -222,6 +225,11 @@ class TaskGraph:
             entries[id] = Object(1)
             if submitter is not None:
                 submitter.loans[id] = submitter.loans.get(id, 0) + 1
+        self.hold_arguments(task)
+
+    def hold_arguments(self, task: Task) -> None:
+        """Count the arguments of a call, and those it has to wait for."""
+        entries = self.objects.entries
         call = task.call
         for id in call.deps:
             entry = entries.get(id)
@@ -298,13 +306,8 @@ class TaskGraph:
         """The worker never looked at the call's arguments: take back what was counted for it when it was sent."""
         for id in task.call.args[2]:
             self.objects.repay(worker.loans, id, 1)
-        for id in task.call.deps:
-            value = self.objects.value_of(id)
-            if value is not None:
-                for inner in value[2]:
-                    self.objects.repay(worker.loans, inner, 1)
-        for bytes in task.lent or ():
-            self.objects.repay(worker.loans, bytes, 1)
+        for id in task.lent or ():
+            self.objects.repay(worker.loans, id, 1)
 
     def lend(self, worker: Worker, task: Task) -> list[Value]:
         """The values of the call's dependencies, counted for the worker they are now sent to."""
@@ -317,11 +320,13 @@ class TaskGraph:
         lent: list[int] = []
         for id in call.deps:
             value = objects.value_of(id)
-            assert value is not None
+            if value is None or value[0] >= FIRST_ERROR:  # it was lost since the call became ready
+                value = ABSENT
             if value[0] >= STORED or value[2]:  # somewhere else, or with references inside
                 objects.lend_value(loans, id, value)
                 if value[0] == STORED or value[0] == SPILLED:
                     lent.append(bytes_of(id, value[0]))
+                lent += value[2]
             values.append(value)
         task.lent = lent or None
         return values
@@ -339,16 +344,27 @@ class TaskGraph:
             self.actors.unreserved(task.actor, task.caller)
         objects = self.objects
         id = task.id
+        known = False
         for value in values:
-            waiting = objects.resolve(id, value)
-            if waiting:
-                self._tell(waiting, value)
+            if value[0] == STORED and not known:
+                known = True
+                self.lineage.made(task, values)
+            if task.again and not objects.is_pending(id):
+                objects.discard([value])  # another object of it was lost, not this one
+            else:
+                waiting = objects.resolve(id, value)
+                if waiting:
+                    self._tell(waiting, value)
             id += 1
+        if task.again and not known:
+            self.lineage.made(task, values)
         if task.stream is not None:
             self.streams.ended(task.stream)
         call, task.call = task.call, NO_CALL  # the history may keep the task, not its arguments
-        for dep in call.deps:
-            objects.release(dep)
+        if call.deps:
+            task.lent = None
+            for dep in call.deps:
+                objects.release(dep)
         for inner in call.args[2]:
             objects.release(inner)
         if self._settled or objects.scopeless:
@@ -474,6 +490,7 @@ class TaskGraph:
 
     def take_out(self) -> list[tuple[Any, ...]]:
         """The decisions since the last time, in order."""
+        self.lineage.sweep()
         out = self.out
         for value in self.objects.freed:
             out.append(("free", value))
@@ -497,6 +514,7 @@ class TaskGraph:
             assert task.id in self.tasks or (task.state == DONE and task.call is NO_CALL), f"{task} keeps its arguments"
         self.placement.check()
         self.deadlocks.check()
+        self.lineage.check()
         ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():
@@ -506,8 +524,7 @@ class TaskGraph:
                 assert (task.state == READY) == (id in ready), task
                 assert (task.state == SENT) == (id in sent), task
             for object_id in task.returns:
-                entry = self.objects.entries[object_id]
-                assert entry.value is None, (task, entry)
+                assert task.again or self.objects.is_pending(object_id), (task, object_id)
             for dep in task.call.deps:
                 assert dep not in self.objects.entries or self.objects.entries[dep].count > 0
         assert ready <= self.tasks.keys()

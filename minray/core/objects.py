@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from minray.core.value import IN_STORE, ON_DISK, SPILLED, STORED, Value, bytes_of, fault
 
 if TYPE_CHECKING:
+    from minray.core.lineage import Origin
     from minray.core.tasks import Task
 
 
@@ -82,11 +83,18 @@ class ObjectTable:
         self.memory = memory
         self.freed: list[Value] = []
         self.scopeless: deque[int] = deque()
+        #: Where stored objects come from (`minray.core.lineage`), and those of them that nobody needs any more.
+        self.origins: dict[int, Origin | str] = {}
+        self.dropped: list[int] = []
 
     def value_of(self, id: int) -> Value | None:
         """The value, None while pending; of an object that is gone, the fault that says so."""
         entry = self.entries.get(id)
         return fault("ObjectLost", id) if entry is None else entry.value
+
+    def is_pending(self, id: int) -> bool:
+        entry = self.entries.get(id)
+        return entry is not None and entry.value is None
 
     def retain(self, id: int, count: int = 1) -> None:
         entry = self.entries.get(id)
@@ -158,6 +166,9 @@ class ObjectTable:
         if known is None:
             self.entries[bytes] = Object(1, (value[0], value[1], ()))
         else:  # the object is made anew, and somebody still maps what it was before
+            assert known.value is not None
+            self.freed.append(known.value)
+            self.memory.gone(bytes)
             known.count += 1
             known.value = (value[0], value[1], ())
         self.memory.added(bytes, value)
@@ -192,6 +203,8 @@ class ObjectTable:
                     self.memory.gone(id)
                 else:
                     contents = (bytes_of(id, value[0]), *contents)
+                    if id in self.origins:
+                        self.dropped.append(id)
             elif value is HANDLE:
                 self.scopeless.append(id)
             for inner in contents:

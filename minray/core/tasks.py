@@ -51,6 +51,7 @@ class Task:
 
     __slots__ = (
         "actor",
+        "again",
         "caller",
         "call",
         "cancelled",
@@ -84,9 +85,10 @@ class Task:
         self.state = WAITING
         self.cost = 0.0
         self.parent = 0  # the call that made this one; 0: the driver, or nobody knows
+        self.again = False  # it was over, and is run once more because an object of it was lost
         self.cancelled = False  # somebody has asked for that when it was at a worker already
         self.worker: Worker | None = None
-        self.lent: list[int] | None = None  # bytes that its worker was sent with it
+        self.lent: list[int] | None = None  # bytes, and what is in values, that its worker was sent with it
         self.template: TaskTemplate | None = None
         self.actor: Actor | None = None
         self.method: MethodTemplate | None = None  # of an actor's call; its creation has none

@@ -15,12 +15,14 @@ BUFFERED = 2  #: data is (pickle, [buffer, ...]): protocol 5 with its out-of-ban
 STORED = 3  #: data is a location: written once in the pool's store, mapped by readers
 RAW = 4  #: data is the object itself, shared, not copied (`isolate=False`)
 SPILLED = 5  #: data is another location, on disk, to which a stored value was moved
+MISSING = 6  #: a dependency that was lost: whoever wants to read it has to ask for it
 ERROR = 8  #: data is a pickled exception that a task raised
 FAULT = 9  #: data is (name, details): a failure of the system, made into an exception by the reader
 
 FIRST_ERROR = ERROR
 
 NONE: Value = (PLAIN, None, ())
+ABSENT: Value = (MISSING, None, ())
 
 #: The bytes of a stored value are an object of their own, with this bit in its id: readers map them for as long as
 #: they like, whatever becomes of the value meanwhile. Those on disk have another, so that both can be mapped at once.
@@ -31,6 +33,11 @@ ON_DISK = 1 << 61
 def bytes_of(id: int, kind: int) -> int:
     """The id of the object that stands for the bytes of the STORED or SPILLED value of the object `id`."""
     return id | (IN_STORE if kind == STORED else ON_DISK)
+
+
+def object_of(bytes: int) -> int:
+    """The id of the object whose bytes these are."""
+    return bytes & (ON_DISK - 1)
 
 
 def fault(name: str, *details: Any) -> Value:

@@ -11,6 +11,7 @@ from minray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
     OutOfMemoryError,
     RaySystemError,
     RayTaskError,
@@ -50,8 +51,24 @@ def _out_of_memory(_: Any, task: str, used: int, total: int, threshold: float, p
     )
 
 
-def _object_lost(_: Any, id: int) -> BaseException:
-    return ObjectLostError(id_to_bytes(id).hex())
+#: Why an object cannot be made again (`minray.core.lineage`).
+_UNMADE = {
+    "put": "It was stored with put(), so no task can be run again to make it. Return it from a task instead.",
+    "actor": "It was made by an actor or a generator, whose calls are not run again for that.",
+    "disabled": "The task that made it has max_retries=0: with more it could have been run again.",
+    "exhausted": "The task that made it has been run as often as its max_retries allows.",
+    "evicted": "So many tasks have run since then that nobody remembers how it was made.",
+    "argument": "The task that made it cannot be run again, as an argument of it is gone as well.",
+}
+
+
+def _object_lost(_: Any, id: int, why: str = "", culprit: int = 0) -> BaseException:
+    name = id_to_bytes(id).hex()
+    if not why:
+        return ObjectLostError(name)
+    because = "" if culprit == id else f" because object {id_to_bytes(culprit).hex()}, which it needs, cannot"
+    text = f"Its bytes are gone, and it cannot be made again{because}. {_UNMADE[why]}"
+    return ObjectReconstructionFailedError(name, why, text)
 
 
 def _actor_died(

@@ -22,7 +22,7 @@ VALUES = 4  #: (VALUES, request, ids, values): the answer to GET
 ANSWER = 5  #: (ANSWER, request, error name or None, payload): the answer to any other request
 RECALL = 6  #: (RECALL,): hand back every call that you have not begun
 STOP = 7  #: (STOP,): end
-FREE = 8  #: (FREE, location): bytes that you wrote to the store are not needed any more
+FREE = 8  #: (FREE, location, lost): bytes that you wrote to the store are not needed any more, or cannot be read
 TAKEN = 9  #: (TAKEN, task id, number): so many more items of its stream were taken; -1: it need never wait again
 CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it, interrupt it if you have
 ENV = 11  #: (ENV, as in terms, json, directory): the runtime environment that is yours for life; before all else
@@ -61,5 +61,6 @@ GAVE = 41  #: (GAVE, bytes, asked to): memory for values given back
 MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, as you said, or could not be
 MEASURED = 43  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
 AT = 44  #: (AT, request, line): the answer to WHERE; None: something else may end that wait
+GONE = 45  #: (GONE, id, location): the bytes of a stored object are not where they should be
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, PLAIN, RAW, SPILLED, STORED, Value, bytes_of
+from minray.core.value import BUFFERED, ERROR, FAULT, MISSING, PICKLED, PLAIN, RAW, SPILLED, STORED, Value, bytes_of
 from minray.wire.faults import to_exception
 from minray.wire.pickling import dumps, is_atom
 
@@ -59,6 +59,9 @@ def decode(value: Value, id: int, read: Read | None) -> Any:
         return pickle.loads(body, buffers=buffers)
     if kind == ERROR:
         return pickle.loads(data)
+    if kind == MISSING:
+        assert read is not None
+        read(id, None)
     if kind == FAULT:
         return to_exception(data[0], data[1], lambda inner: decode(inner, id, read))
     raise ValueError(f"unknown kind of value: {kind}")

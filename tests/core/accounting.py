@@ -41,6 +41,9 @@ def check_counts(sim: Simulation) -> None:
         expected.update(stream.unread)
         if stream.expected is not None:
             expected[stream.expected] += 1
+    for origin in sim.graph.lineage.origins.values():
+        for value in origin.kept.values():
+            expected.update(value[2])
     entries = sim.objects.entries
     for id, entry in entries.items():
         if entry.value is not None and id < ON_DISK:
@@ -82,10 +85,6 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
                 task = sim.scheduler.workers[worker.id].sent[call]
                 expected.update(task.call.args[2])
                 expected.update(task.lent or ())
-                for dep in task.call.deps:
-                    value = sim.value(dep)
-                    assert value is not None
-                    expected.update(value[2])
     entries = sim.objects.entries
     loans = sim.scheduler.workers[worker.id].loans
     assert loans == {id: number for id, number in expected.items() if number and id in entries}, worker.id

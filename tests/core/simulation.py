@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from minray.core.cancelling import cancel
 from minray.core.deadlocks import LOOK_SECONDS
 from minray.core.graph import TaskGraph
+from minray.core.lineage import Origin
 from minray.core.objects import Watch
 from minray.core.placement import Group, inside
 from minray.core.tasks import Call, Task, Worker
@@ -123,6 +124,7 @@ class Simulation:
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
         self.stale = 0  # runs that were decided for a worker that was lost before they were carried out
+        self.stores = False  # calls that are let go on return values in the store
         self.deaf = False  # nobody is told of deadlocks
         self.deadlocks: list[str] = []  # what calls were told
         self._next_id = 1
@@ -130,6 +132,8 @@ class Simulation:
         self.graph.complete = self._note_ended  # type: ignore[method-assign]
         self._unblocked = self.graph.unblocked
         self.graph.unblocked = self._note_unblocked  # type: ignore[method-assign]
+        self._again = self.graph.lineage._again
+        self.graph.lineage._again = self._note_again  # type: ignore[method-assign]
         self.join(0, warm, **(resources or {"CPU": 2}))
 
     # -- what is seen ----------------------------------------------------------------------------------------------
@@ -141,6 +145,11 @@ class Simulation:
         self.ended[task.id] = tuple(values)
         assert error is None or task.stream is not None or all(value is error for value in values)
         self._complete(task, values, error, seconds)
+
+    def _note_again(self, origin: Origin) -> Task:
+        assert len(self.ended.pop(origin.id)) == origin.num_returns, "what is run again was over"
+        self.over[origin.id] += 1
+        return self._again(origin)
 
     def note_called(self, call: int, template: TaskTemplate | MethodTemplate) -> None:
         self.num_returns[call] = template.num_returns
@@ -271,6 +280,14 @@ class Simulation:
         self.objects.retain(id)
         self.after()
 
+    def lose(self, id: int) -> None:
+        """The bytes of a stored object are gone, as somebody finds."""
+        value = self.value(id)
+        assert value is not None and value[0] in (STORED, SPILLED)
+        self.graph.lineage.lost(id, value[1])
+        assert self.value(id) is None or self.fault(id) == "ObjectLost" or self.value(id) is not value
+        self.after()
+
     def release(self, *ids: int) -> None:
         for id in ids:
             self.refs[id] -= 1
@@ -305,7 +322,8 @@ class Simulation:
             value, number = self.value(id), self.taken[call]
             expected = items[number] if number < len(items) else BOOM
             moved = value is not None and value[0] == SPILLED and expected[0] == STORED
-            assert value is expected or moved, f"item {number} of {call} is another"
+            known = value is expected or moved or self.fault(id) == "ObjectLost"
+            assert known, f"item {number} of {call} is another"
             self.taken[call] += 1
         return ids
 
@@ -358,7 +376,7 @@ class Simulation:
                     self.workers[what.id].die("it was killed")
                 elif op == "wake":
                     self._wake(what)
-                elif op == "bury":
+                elif op in ("bury", "lost"):
                     pass
                 elif op == "free":
                     self.freed.append(what)
@@ -561,7 +579,7 @@ class Simulation:
             busy = True
         elif worker.alive and worker.running and worker.turn_to_one_that_goes_on():
             if not (worker.requests.keys() - worker.patient.keys()) and not worker.waits_for_readers:
-                worker.finish()
+                worker.finish(*([value(stored=True), value(stored=True)] if self.stores else []))
         return self.receive(worker) or busy
 
     def run_one(self) -> None:

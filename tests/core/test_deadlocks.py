@@ -235,7 +235,7 @@ class Standstill(History):
         self.stuck: set[Watch] = set()
 
     # What ends a wait from outside is not for these histories.
-    cancel = kill = crash = remove = None  # type: ignore[assignment]
+    cancel = kill = crash = remove = lose = None  # type: ignore[assignment]
 
     @precondition(lambda self: self.calling() and self.handles())
     @rule(worker=index, actor=index, patient_too=few)

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from minray.core.template import ActorTemplate, TaskTemplate
-from minray.core.value import ON_DISK, Value
+from minray.core.value import ON_DISK, SPILLED, STORED, Value
 from tests.core.sim_worker import SimWorker
 from tests.core.simulation import (
     Simulation,
@@ -241,6 +241,16 @@ class History(RuleBasedStateMachine):
         to = pick(self.handles(), actor)
         if not self.sim.limited(to):
             self.sim.call(to, template=method(1, retries, limit))
+
+    def stored(self) -> list[int]:
+        entries = self.sim.objects.entries
+        there = [(id, entry.value) for id, entry in entries.items() if entry.value is not None and id < ON_DISK]
+        return [id for id, value in there if value[0] in (STORED, SPILLED)]
+
+    @precondition(lambda self: self.stored())
+    @rule(which=index)
+    def lose(self, which: int) -> None:
+        self.sim.lose(pick(self.stored(), which))
 
     @precondition(lambda self: self.sim.refs)
     @rule(which=index)

@@ -29,7 +29,7 @@ MESSAGES: list[Message] = [
     (m.ANSWER, 3, "ValueError", "no such actor"),
     (m.RECALL,),
     (m.STOP,),
-    (m.FREE, ("segment", 0, 10)),
+    (m.FREE, ("segment", 0, 10), False),
     (m.TAKEN, 7, -1),
     (m.ENV, "", "{}", "/tmp/run"),
     (m.HELLO, 12345),
@@ -65,6 +65,7 @@ MESSAGES: list[Message] = [
     (m.MOVED, 4, ("file", 0, (8, 9), None)),
     (m.NEXT, 9, 8, None),
     (m.WHERE, 9),
+    (m.GONE, 5, ("segment", 0, 10)),
     (m.AT, 9, "app.py:1, in f"),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
