@@ -1,0 +1,141 @@
+"""Programs that survive whatever happens to their workers, with the result that they would have had in peace.
+
+The short form has a few kills for each; with MINRAY_CHAOS_KILLS=1000 (`tox -e chaos`) there are so many in all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import minray
+from tests.faults.chaos import Chaos
+
+ray: Any = minray
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+LONG = int(os.environ.get("MINRAY_CHAOS_KILLS", "0"))
+SEED = int(os.environ.get("MINRAY_CHAOS_SEED", "1"))
+EVERYTHING = {"kill": 6, "kill_all": 1, "remove": 3, "delay": 3}
+
+
+def map_reduce() -> Any:
+    """Words are counted in many tasks, whose results are merged two by two."""
+
+    @ray.remote(max_retries=-1)
+    def count(part: int) -> Counter[str]:
+        time.sleep(0.002)
+        return Counter(f"word{part * n % 37}" for n in range(200))
+
+    @ray.remote(max_retries=-1)
+    def merge(one: Counter[str], other: Counter[str]) -> Counter[str]:
+        return one + other
+
+    refs = [count.remote(part) for part in range(32)]
+    while len(refs) > 1:
+        refs = [merge.remote(*refs[:2]), *refs[2:]][::-1]
+    return ray.get(refs[0])
+
+
+def large_results() -> Any:
+    """Arrays go through the store, are read by several tasks, and may be lost at any time."""
+    import numpy as np
+
+    @ray.remote(max_retries=-1)
+    def make(x: int) -> Any:
+        return np.full(20_000, x)
+
+    @ray.remote(max_retries=-1)
+    def add(one: Any, other: Any) -> Any:
+        time.sleep(0.002)
+        return one + other
+
+    rows = [make.remote(x) for x in range(8)]
+    for _ in range(4):
+        rows = [add.remote(row, rows[(at + 1) % len(rows)]) for at, row in enumerate(rows)]
+    return [int(array.sum()) for array in ray.get(rows)]
+
+
+def nested() -> Any:
+    """A tree of tasks that wait for the tasks they make."""
+
+    @ray.remote(max_retries=-1)
+    def leaves(depth: int) -> int:
+        if not depth:
+            time.sleep(0.002)
+            return 1
+        return sum(ray.get([leaves.remote(depth - 1) for _ in range(3)]))
+
+    return ray.get(leaves.remote(3))
+
+
+def parameter_server() -> Any:
+    """Stateless workers compute steps for a server that can be restarted from what it was told."""
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    class Server:
+        def __init__(self) -> None:
+            self.steps: dict[int, int] = {}
+
+        def apply(self, steps: dict[int, int]) -> int:
+            self.steps.update(steps)
+            return sum(self.steps.values())
+
+    @ray.remote(max_retries=-1)
+    def step(number: int, weight: int) -> int:
+        time.sleep(0.002)
+        return (number * 7 + weight) % 11
+
+    server = Server.remote()
+    steps: dict[int, int] = {}
+    weight = 0
+    for round in range(6):
+        numbers = range(round * 4, round * 4 + 4)
+        steps.update(zip(numbers, ray.get([step.remote(number, weight) for number in numbers])))
+        weight = ray.get(server.apply.remote(dict(steps)))
+    return weight
+
+
+def tree_of_actors() -> Any:
+    """Actors that own actors; each can be made again, with its children."""
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    class Node:
+        def __init__(self, depth: int) -> None:
+            self.children = [Node.remote(depth - 1) for _ in range(2)] if depth else []
+
+        def total(self, x: int) -> int:
+            if not self.children:
+                time.sleep(0.002)
+                return x
+            return sum(ray.get([child.total.remote(x + at) for at, child in enumerate(self.children)]))
+
+    root = Node.remote(2)
+    return ray.get([root.total.remote(x) for x in range(8)])
+
+
+def collected(program: Callable[[], Any], chaos: Chaos | None) -> list[Any]:
+    """The results of a program that runs until there was enough chaos, once if there is none."""
+    results = []
+    deadline = time.monotonic() + (20 if not LONG else 3000)
+    while True:
+        results.append(program())
+        if chaos is None or chaos.over or time.monotonic() > deadline:
+            return results
+
+
+@pytest.mark.parametrize("program", [map_reduce, large_results, nested, parameter_server, tree_of_actors])
+def test_a_program_gives_what_it_gives_in_peace(program: Callable[[], Any]) -> None:
+    kills = LONG // 5 if LONG else 5
+    with minray.init(backend="loky", num_cpus=2, log_to_driver=False):
+        (expected,) = collected(program, None)
+        with Chaos(SEED, kills, EVERYTHING, pause=0.02) as chaos:
+            results = collected(program, chaos)
+    assert chaos.done["kill"] >= kills, f"too little happened: {chaos.done}"
+    assert all(result == expected for result in results)
