@@ -238,7 +238,7 @@ class Client:
                 if outbox:
                     try:
                         self._link.send(outbox)
-                    except TimeoutError:  # of the user's own, from a signal handler, which runs when all has been sent
+                    except TimeoutError:  # of the user's own, from a signal handler: what fits the socket has been sent
                         raise
                     except (EOFError, OSError):
                         raise SystemExit from None

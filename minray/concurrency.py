@@ -125,9 +125,7 @@ class Threads:
 
     def _serve(self, pool: _Pool) -> None:
         """A thread's whole life."""
-        with suppress(
-            SystemExit
-        ):  # killed while it waits: nobody is to hear of it, not even a hook for threads' errors
+        with suppress(SystemExit):  # killed while it waits: no hook for threads' errors is to hear of it
             self._take_calls(pool)
 
     def _take_calls(self, pool: _Pool) -> None:

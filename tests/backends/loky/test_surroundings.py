@@ -82,7 +82,7 @@ def test_nothing_is_left_soon(start: Callable[..., Any], number: signal.Signals,
 def test_fifty_runs_in_one_process_leak_nothing(eventually: Callable[..., Any]) -> None:
     """MINRAY_RUNS=1000 for the long form."""
     me = psutil.Process()
-    rounds = int(os.environ.get("MINRAY_RUNS", "20"))
+    rounds = int(os.environ.get("MINRAY_RUNS", "50"))
     before = (0, 0, 0)
     for round in range(rounds):
         minray.init(backend="loky", num_cpus=1)
