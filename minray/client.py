@@ -179,7 +179,10 @@ class Client:
         self._on_work: Callable[[list[Message]], None] = list.clear
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
-        self.reader = Reader(self._receive, _nothing)
+        self.reader = self._make_reader()
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, _nothing)
 
     # -- the channel ----------------------------------------------------------------------------------------------
     # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
@@ -217,11 +220,15 @@ class Client:
         self.flush()
 
     def _receive(self, timeout: float | None) -> None:
-        work = []
         try:
             messages = self._link.receive(timeout)
         except (EOFError, OSError):
             raise SystemExit from None
+        self.hear(messages)
+
+    def hear(self, messages: list[Message]) -> None:
+        """Deal with what has come. Whoever reads."""
+        work = []
         for message in messages:
             if message[0] == m.VALUES or message[0] == m.ANSWER:
                 waiting = self._requests.pop(message[1], None)

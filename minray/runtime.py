@@ -92,7 +92,9 @@ def start(
         address=options.pop("address", None),
         options=options,
     )
-    return Runtime(backend(), config, namespace, labels, runtime_env)
+    pool = backend()
+    kind: type[Runtime] = getattr(pool, "runtime", Runtime)
+    return kind(pool, config, namespace, labels, runtime_env)
 
 
 #: The next ids: each names one thing in the life of a process. And those that the last run has used of its workers and
@@ -141,7 +143,7 @@ class Runtime:
         self._namespace = namespace or os.urandom(16).hex()
         self.closed = False
         self._exiting = False
-        self._reader = Reader(self._receive, pool.wake)
+        self._reader = self._make_reader()
         self._serving = Serving(self._graph, self._outbox, self._namespace)
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
@@ -174,8 +176,16 @@ class Runtime:
                 self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
         self._deliver()
-        self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
-        self._service.start()
+        self._service = self._start_service()
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, self._pool.wake)
+
+    def _start_service(self) -> threading.Thread | None:
+        """A thread that reads while nobody waits."""
+        service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
+        service.start()
+        return service
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -762,7 +772,8 @@ class Runtime:
         if self._take_back is not None:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
-        self._service.join(timeout=0.1 if self._interrupted() else CLOSE_SECONDS)
+        if self._service is not None:
+            self._service.join(timeout=0.1 if self._interrupted() else CLOSE_SECONDS)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""

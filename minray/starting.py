@@ -135,19 +135,22 @@ def init(
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
-        others: Ray's other keywords. Those about its servers and logs have no effect.
+        others: Keywords of the backend's own (sim: seed, strategy, faults, max_steps), and Ray's other ones. Those about its servers and logs have no effect.
 
     Returns:
         A context manager that shuts the run down when it is left.
     """
     if sys.is_finalizing():  # somebody's __del__: no thread can be started any more
         raise RuntimeError("minray cannot start a run: the interpreter is exiting.")
+    own: dict[str, Any] = {}  # what only the backend can know
     for name, value in others.items():
         if name in _PLANNED:
             if value not in _PLANNED[name]:
                 raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
         elif name not in _ABOUT_SERVERS and name != "_memory":
-            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+            own[name] = value
+    if own:
+        _check_own(own, backend, address, local_mode)
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
     check_labels(labels)
     if runtime_env:
@@ -181,6 +184,7 @@ def init(
             "memory": others.get("_memory"),
             "labels": labels,
             "runtime_env": runtime_env,
+            **own,
         }
         return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
 
@@ -213,6 +217,14 @@ def _start(
         atexit.register(shutdown, True)
         _exit_hook = True
     return context
+
+
+def _check_own(own: dict[str, Any], backend: Any, address: str | None, local_mode: bool) -> None:
+    """RuntimeError: the backend takes no such keywords."""
+    factory = backend if callable(backend) else registry.load(registry.choose(backend, address, local_mode)[0])
+    for name in own:
+        if name not in getattr(factory, "keywords", ()):
+            raise RuntimeError(f"Unknown keyword argument(s): {name}")
 
 
 def _check_init(

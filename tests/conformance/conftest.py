@@ -40,6 +40,7 @@ def system(name: str, module: str, requires: str, start: dict[str, Any], can: se
 BACKENDS = [
     system("threads", "minray", "minray_threads", start={"backend": "threads"}, can=set()),
     system("loky", "minray", "minray_loky", start={"backend": "loky"}, can={"processes"}),
+    system("sim", "minray", "minray_sim", start={"backend": "sim"}, can=set()),
 ]
 ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"processes"})]
 

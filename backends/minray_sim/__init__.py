@@ -1,0 +1,12 @@
+"""The sim backend: the unmodified program in one process, under a scheduler that decides everything, from a seed.
+
+Exactly one task or actor step runs at a time. Which one is next, when a message arrives, when a sleep is over and what
+breaks is chosen by a strategy (`minray_sim.strategies`); the same choices give the same run, to the letter. See
+docs/testing.md, and `minray.testing` for searching, shrinking and replaying.
+"""
+
+from __future__ import annotations
+
+from minray_sim.pool import SimPool
+
+__all__ = ["SimPool"]

@@ -1,0 +1,166 @@
+"""`SimPool`: the pool that minray's scheduler sees, and the stepper that its sessions ask for turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from minray.backend import NodeInfo, PoolConfig
+from minray.stepping import SteppedRuntime, Waiting, running_call
+from minray.wire.messages import Message
+from minray_sim import deadlock
+from minray_sim.events import Event
+from minray_sim.fibers import Hosts
+from minray_sim.places import ID_BITS, Place
+from minray_sim.settings import Settings, settings_of
+from minray_sim.simulation import Simulation
+from minray_sim.world import World
+
+#: CPUs where none are asked for: enough for most tasks to be under way at once, so that the schedule orders them.
+NUM_CPUS = 8
+#: Bytes of memory where nothing else is said: the same on every machine.
+MEMORY = 4 << 30
+
+
+class SimPool:
+    """A `minray.backend.WorkerPool` that runs its workers one step at a time."""
+
+    name = "sim"
+    store = None
+    in_process = True
+    directory = None
+    runtime = SteppedRuntime
+    #: What `init` may be told beyond what it tells every backend.
+    keywords: ClassVar[frozenset[str]] = frozenset({"seed", "strategy", "faults", "max_steps"})
+    owner: Any  # the `SteppedRuntime`
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._places: dict[int, Place] = {}
+        self.first_worker = 0
+        self._names: dict[int, tuple[str, str]] = {}  # of a call: its label, and that of the call that made it
+        self._born: dict[str, int] = {}  # how many calls a call has made
+
+    def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
+        settings = self._settings or settings_of(config.options)
+        self._own_hosts = settings.hosts is None
+        self.hosts = settings.hosts or Hosts()
+        strategy = settings.begin()
+        self.simulation = Simulation(strategy, settings.seed, self.hosts, settings.faults, settings.max_steps)
+        self.simulation.explain = lambda: deadlock.explain(self)
+        settings.opened(self)
+        self._world = World(self)
+        self._world.enter()
+        cpus = config.num_cpus if config.num_cpus is not None else NUM_CPUS
+        resources = {
+            "CPU": float(cpus),
+            "GPU": float(config.num_gpus or 0),
+            "memory": float(MEMORY if config.memory is None else config.memory),
+            "object_store_memory": float(MEMORY if config.object_store_memory is None else config.object_store_memory),
+            **config.resources,
+        }
+        return [NodeInfo(id=0, resources={name: n for name, n in resources.items() if n > 0 or name == "CPU"})]
+
+    # -- WorkerPool -----------------------------------------------------------------------------------------------
+
+    def start(self, worker: int, node: int) -> None:
+        if not self.first_worker:
+            self.first_worker = worker - 1
+        place = self._places[worker] = Place(worker, self)
+        place.begin()
+
+    def send(self, worker: int, messages: list[Message]) -> None:
+        place = self._places.get(worker)
+        if place is not None:
+            for message in messages:
+                if not place.dead:
+                    place.hear(message)
+
+    def interrupt(self, worker: int) -> None:
+        place = self._places.get(worker)
+        if place is not None:
+            place.recall()
+
+    def receive(self, timeout: float | None) -> list[tuple[int, list[Message]]]:
+        return []  # nobody waits here: see `wait`
+
+    def wake(self) -> None:
+        """Nobody sleeps in `receive`."""
+
+    def kill(self, worker: int) -> None:
+        place = self._places.get(worker)
+        if place is not None:
+            place.end("it was killed", killed=True)
+
+    def forget(self, place: Place) -> None:
+        self._places.pop(place.number, None)
+
+    def close(self) -> None:
+        for place in self._places.values():
+            place.dead = place.gone = True
+        self._places.clear()
+        try:
+            self.simulation.close()
+        finally:
+            self._world.leave()
+            if self._own_hosts:
+                self.hosts.close()
+
+    # -- Stepper --------------------------------------------------------------------------------------------------
+
+    def turn(self, what: str, polls: bool = False) -> None:
+        self.simulation.turn(what, polls)
+
+    def wait(self, waiting: Waiting, timeout: float | None) -> bool:
+        simulation = self.simulation
+        if simulation.closed:
+            return False
+        me = simulation.me()
+        if me is None:
+            raise RuntimeError(
+                "This thread is not simulated, so it cannot wait for what is: it was started before minray.init() or "
+                "without `threading.Thread`."
+            )
+        waiting.gate = me  # type: ignore[assignment]
+        try:
+            return simulation.pause(timeout)
+        finally:
+            waiting.gate = None
+            me.wants = None
+
+    def wants(self, what: str, ids: Sequence[int]) -> None:
+        running = self.simulation.running
+        if running is not None:
+            running.wants = (what, tuple(ids))
+
+    def now(self) -> float:
+        return self.simulation.now
+
+    def submitted(self, id: int, name: str) -> None:
+        maker = running_call()
+        running = self.simulation.running
+        parent = self.label(maker) if maker else "main" if running is None else running.label
+        number = self._born.get(parent, 0) + 1
+        self._born[parent] = number
+        self._names[id] = (f"{name}.{number}" if parent == "main" else f"{parent}/{name}.{number}", parent)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+
+    def hear(self, worker: int, messages: list[Message]) -> None:
+        """A worker tells the owner something, at once."""
+        self.owner.hear(worker, messages)
+
+    def label(self, id: int) -> str:
+        """What a call is known by."""
+        known = self._names.get(id)
+        if known is not None:
+            return known[0]
+        return "main" if not id else f"call {id & ((1 << ID_BITS) - 1)}"
+
+    def name_event(self, event: Event) -> str:
+        return self.label(event.subject[1])
+
+    def agent_of(self, event: Event) -> str:
+        """Calls of one caller to one actor happen in order."""
+        known = self._names.get(event.subject[1])
+        return f"{known[1] if known else '?'}>{event.place.label}"
