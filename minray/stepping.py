@@ -187,6 +187,11 @@ class SteppedRuntime(_Stepped, Runtime):
             self._event()
         self._deliver()
 
+    def line_of(self, id: int) -> int:
+        """Which calls of an actor this one must not overtake, by a number: those of one caller, or none."""
+        task = self._graph.tasks.get(id)
+        return id if task is None else task.line
+
     def lose(self, id: int) -> None:
         """The value of an object is gone, as if its node had died."""
         entry = self._entries.get(id)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minray_sim.fibers import Fiber
     from minray_sim.pool import SimPool
 
+_OURS = ("minray", "minray_sim")
 #: Lines of the report, beyond which a long chain is cut short.
 LINES = 20
 
@@ -60,8 +61,8 @@ def _where(fiber: Fiber) -> str:
     """The line of the user's code in which a fiber waits."""
     frame = sys._current_frames().get(fiber.ident)
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] not in ("minray", "minray_sim", "threading", "asyncio", "contextvars", "concurrent"):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package == "__main__" or not (package in _OURS or package in sys.stdlib_module_names):
             return f", at {frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

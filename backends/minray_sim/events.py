@@ -36,7 +36,7 @@ class Event:
     changes or looks at, for strategies that care. `cause` is the step in which it became possible.
     """
 
-    __slots__ = ("_label", "act", "agent_of", "cause", "fiber", "key", "kind", "name", "number", "place", "subject", "touches")
+    __slots__ = ("_label", "act", "agent_of", "cause", "fiber", "key", "kind", "name", "number", "place", "since", "subject", "touches")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Event:
         self.place = place
         self.subject = subject
         self.cause = cause
+        self.since = 0.0  # when it became possible
         self.touches = ""
         self.key = 0
         self.agent_of: Callable[[Event], str] | None = None

@@ -22,13 +22,11 @@ from minray_sim.events import CALL, END, START, Event
 if TYPE_CHECKING:
     from minray_sim.pool import SimPool
 
-#: What a call seems to take (s): too long for others to be sent ahead of it, so that each task waits for a free worker,
+#: What a call seems to take at least (s): too long for others to be sent ahead of it, so that each task waits for a free worker,
 #: and which it gets is the schedule's business.
 CALL_SECONDS = 0.01
 #: The last words of a call.
 _ANSWERS = frozenset({m.DONE, m.FAILED, m.CREATED})
-#: The ids that a worker makes start at its number, shifted by so much.
-ID_BITS = 40
 
 
 class _Link:
@@ -89,6 +87,7 @@ class Place:
         self.gone = False  # it was killed: its threads do not go on
         self._lines: dict[int, deque[Event]] = {}
         self._offered: dict[int, Event] = {}  # of each line the event that can happen
+        self._begun: dict[int, float] = {}  # when the calls that are under way did
         self._answers: deque[Message] = deque()
         self._answer: Event | None = None
         self.worker = SteppedWorker(number, _Link(self, pool), None, True, in_process=True)
@@ -128,7 +127,7 @@ class Place:
             self.label = pool.label(message[1])
         elif op == m.CALL:
             event.agent_of = pool.agent_of
-            event.key = message[1] if self.worker.concurrent else 1 + (message[1] >> ID_BITS)
+            event.key = 1 + pool.owner.line_of(message[1])
         line = self._lines.get(event.key)
         if line is None:
             line = self._lines[event.key] = deque()
@@ -189,6 +188,7 @@ class Place:
     def _run(self, event: Event) -> None:
         """Run a call to its end; on a host."""
         self._take(event)
+        self._begun[event.subject[1]] = self.pool.simulation.now
         if event.kind == CALL and self.worker.concurrent:
             self._offer()
             self.worker.step(event.subject)
@@ -247,7 +247,7 @@ class Place:
 
     def _deliver(self) -> None:
         answers = self._answers
-        messages = [_timed(answers.popleft())]
+        messages = [self._timed(answers.popleft())]
         while answers and answers[0][0] not in _ANSWERS:
             messages.append(answers.popleft())
         self._answer = None
@@ -260,6 +260,13 @@ class Place:
             self._announce()
         elif not self.busy:
             self._over()
+
+    def _timed(self, message: Message) -> Message:
+        """An answer with the simulation's idea of how long its call has taken."""
+        begun = self._begun.pop(message[1], None)
+        if begun is None or message[0] == m.CREATED:
+            return message
+        return (*message[:-1], CALL_SECONDS + self.pool.simulation.now - begun)
 
     def end(self, cause: str, killed: bool = False) -> None:
         """It has ended, or is ended: nothing of it is heard any more but that. `killed`: and nothing runs on."""
@@ -279,10 +286,3 @@ class Place:
         self.pool.forget(self)
         self.worker.stop()
         self.pool.hear(self.number, [(m.LOST, cause)])
-
-
-def _timed(message: Message) -> Message:
-    """An answer with the same time for every call, whatever the real clock says."""
-    if message[0] == m.CREATED:
-        return message
-    return (*message[:-1], CALL_SECONDS)

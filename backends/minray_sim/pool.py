@@ -11,7 +11,7 @@ from minray.wire.messages import Message
 from minray_sim import deadlock
 from minray_sim.events import Event
 from minray_sim.fibers import Hosts
-from minray_sim.places import ID_BITS, Place
+from minray_sim.places import Place
 from minray_sim.settings import Settings, settings_of
 from minray_sim.simulation import Simulation
 from minray_sim.world import World
@@ -155,7 +155,7 @@ class SimPool:
         known = self._names.get(id)
         if known is not None:
             return known[0]
-        return "main" if not id else f"call {id & ((1 << ID_BITS) - 1)}"
+        return "main" if not id else f"call {id}"
 
     def name_event(self, event: Event) -> str:
         return self.label(event.subject[1])

@@ -5,8 +5,9 @@ The rules:
 1. One thread runs at a time, from one event to the next. Who has to wait picks the next event and passes its turn on.
 2. All that is not determined by the program is asked of the strategy, by `choose`: among events in the order in which
    they became possible. The first of them is what first-in-first-out would do.
-3. Time stands still while anything runs. It jumps when a sleep is over, which may be before everything else, and when
-   a wait with a time-out is, which is when nothing else can happen (or as a fault).
+3. Time stands still while anything runs. It jumps, from one end of a sleep or of a wait to the next: for a wait that
+   has a time-out when nothing else can happen (or as a fault), for a sleep also before that, but never by so much that
+   something which can happen would be late by more than `LATE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 MAX_STEPS = 100_000
 #: So often in a row one agent may go on while others could: then they are let, lest who polls keeps them from it.
 PATIENCE = 64
+#: How long anything that can happen may be put off by events that take time: no computer is slower than that.
+LATE_SECONDS = 1.0
+#: After so many looks at the clock in one step somebody waits for time to pass: from then on it does.
+LOOKS = 1000
+LOOK_SECONDS = 1e-3
 #: Where time begins: 2024-01-01 for `time.time`, and a second for the clocks that only measure.
 EPOCH = 1_704_067_200.0
 START_SECONDS = 1.0
@@ -58,6 +64,7 @@ class Simulation:
         self._last_number = 0
         self._last: Fiber | None = None  # who has gone on, and how often in a row
         self._repeats = 0
+        self._looked_in = self._looks = 0
         self.closed = False
         self.crash: BaseException | None = None
         self.explain: Callable[[], str] = str
@@ -71,7 +78,16 @@ class Simulation:
 
     def glance(self) -> float:
         """The time (s) since the start, and a moment passes."""
-        self.now += GLANCE_SECONDS
+        if self.steps != self._looked_in:
+            self._looked_in, self._looks = self.steps, 0
+        self._looks += 1
+        if self._looks < LOOKS:
+            self.now += GLANCE_SECONDS
+        else:
+            self.now += LOOK_SECONDS
+            looks = self._looks
+            self.turn("look at the clock", polls=True)
+            self._looked_in, self._looks = self.steps, looks
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -89,6 +105,7 @@ class Simulation:
     def add(self, event: Event) -> None:
         """It can happen from now on (or, with an older number, again)."""
         event.cause = event.cause or self.steps
+        event.since = self.now
         insort(self.ready, event, key=_number)
 
     def remove(self, event: Event) -> None:
@@ -265,11 +282,14 @@ class Simulation:
         except LivelockError as error:
             return self._stop(error)
         events = self.ready
-        sleeper = self._first(WAKE) if self.timers else None
-        if sleeper is not None:
-            events = [*events, Event(WAKE, 0, sleeper.label, sleeper)]
+        if self.timers:
+            first = self._first()
+            if first is not None:
+                assert first.deadline is not None
+                if not events or (first.timer == WAKE and first.deadline <= self._latest(events)):
+                    events = [*events, Event(first.timer, 0, first.label, first)]
         if not events:
-            return self._idle()
+            return self._stop(DeadlockError(self.explain()))
         usual = len(events)
         if self.faults is not None:
             events = events + self.faults.possible(self)
@@ -303,26 +323,20 @@ class Simulation:
             self.chosen.append((self.steps, events[0], chosen))
         return chosen
 
-    def _first(self, timer: str) -> Fiber | None:
+    def _first(self) -> Fiber | None:
         """Whose time is over first."""
         first = None
         for fiber in self.timers:
-            if fiber.timer == timer and fiber.event is None and (first is None or fiber.deadline < first.deadline):  # type: ignore[operator]
-                if fiber.place is None or not fiber.place.gone:
+            assert fiber.deadline is not None
+            if fiber.event is None and (fiber.place is None or not fiber.place.gone):
+                if first is None or first.deadline is None or fiber.deadline < first.deadline:
                     first = fiber
         return first
 
-    def _idle(self) -> Event:
-        """Nothing can happen now: time passes, or nothing ever will."""
-        fiber = self._first(TIMEOUT)
-        if fiber is None:
-            return self._stop(DeadlockError(self.explain()))
-        assert fiber.deadline is not None
-        self.now = max(self.now, fiber.deadline)
-        fiber.timed_out = True
-        event = Event(TIMEOUT, 0, fiber.label, fiber)
-        self.trace.append(event)
-        return event
+    @staticmethod
+    def _latest(events: list[Event]) -> float:
+        """Until when the events have to have happened."""
+        return min(event.since for event in events) + LATE_SECONDS
 
     def _stop(self, error: BaseException) -> Event:
         """Have the driver raise it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import queue
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,9 @@ class SimLock:
 
     def __exit__(self, *error: object) -> None:
         self.release()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle '_thread.lock' object")
 
     def __repr__(self) -> str:
         return f"<SimLock {'locked' if self._locked else 'unlocked'}>"
@@ -174,6 +178,14 @@ _PATCHES: list[tuple[Any, str, Any]] = [
     (threading.Thread, "join", join),
     (threading.Thread, "is_alive", is_alive),
 ]
+
+
+def forget() -> None:
+    """The run is over: nobody waits for its threads when the interpreter exits."""
+    pools = sys.modules.get("concurrent.futures.thread")
+    queues = {} if pools is None else pools._threads_queues
+    for thread in [thread for thread in queues if "_minray_fiber" in thread.__dict__]:
+        del queues[thread]
 
 
 def patches() -> list[tuple[Any, str, Any]]:

@@ -49,6 +49,7 @@ class World:
         for owner, name, old in reversed(self._before):
             setattr(owner, name, old)
         self._before.clear()
+        threads.forget()
         active.simulation = active.pool = None
         for key in list(pickling._alive)[self._alive :]:  # functions of this run, which nobody can call any more
             del pickling._alive[key]
