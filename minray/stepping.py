@@ -18,7 +18,7 @@ from minray.backend import PoolConfig, WorkerPool
 from minray.client import Client
 from minray.core.objects import HANDLE
 from minray.core.tasks import READY, WAITING, Task
-from minray.core.value import FIRST_ERROR, fault
+from minray.core.value import FIRST_ERROR, Value, fault
 from minray.current_call import current_call
 from minray.reading import Reader, Waiting
 from minray.runtime import Runtime
@@ -35,7 +35,9 @@ __all__ = [
     "SteppedRuntime",
     "SteppedWorker",
     "Waiting",
+    "cancelled_late",
     "leave",
+    "reply_lost",
     "running_call",
 ]
 
@@ -294,6 +296,18 @@ class SteppedWorker(Worker):
         if isinstance(self._ending, SystemExit):
             return f"the task called sys.exit({self._ending.code!r})"
         return "it ended" if self._exiting else None
+
+
+def reply_lost(name: str, of_actor: bool) -> Value:
+    """What the owner is told of a call whose answer got lost."""
+    if of_actor:
+        return fault("ActorUnavailable", name, 0, "the reply was lost, as a fault")
+    return fault("WorkerCrashed", name, "the reply was lost, as a fault")
+
+
+def cancelled_late(id: int) -> Value:
+    """What the owner is told of a call that counts as cancelled although it has run."""
+    return fault("Cancelled", id, 0, True)
 
 
 def leave() -> None:

@@ -7,6 +7,27 @@ docs/testing.md, and `minray.testing` for searching, shrinking and replaying.
 
 from __future__ import annotations
 
+from minray_sim.faults import Faults
+from minray_sim.fibers import Hosts
 from minray_sim.pool import SimPool
+from minray_sim.replay import load, save
+from minray_sim.settings import Settings
+from minray_sim.strategies import STRATEGIES, DelayBounded, Deviations, Fifo, Pct, PctCp, Pos, RandomWalk, make
 
-__all__ = ["SimPool"]
+__all__ = [
+    "STRATEGIES",
+    "DelayBounded",
+    "Deviations",
+    "Faults",
+    "Fifo",
+    "Hosts",
+    "Pct",
+    "PctCp",
+    "Pos",
+    "RandomWalk",
+    "Settings",
+    "SimPool",
+    "load",
+    "make",
+    "save",
+]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minray.stepping import SteppedWorker
+from minray.stepping import SteppedWorker, cancelled_late, reply_lost
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray_sim.events import CALL, END, START, Event
@@ -80,17 +80,23 @@ class Place:
         self.pool = pool
         self.dead = False
         self.busy = False  # with a call; one that runs several never is
-        self.label = f"worker {number - pool.first_worker}"
+        self._actor = 0
         self.is_actor = False
         self.created = False
         self._stopping = False
         self.gone = False  # it was killed: its threads do not go on
         self._lines: dict[int, deque[Event]] = {}
         self._offered: dict[int, Event] = {}  # of each line the event that can happen
+        self._too_late: set[int] = set()  # calls that were cancelled when they had run
         self._begun: dict[int, float] = {}  # when the calls that are under way did
         self._answers: deque[Message] = deque()
-        self._answer: Event | None = None
+        self.answer: Event | None = None
         self.worker = SteppedWorker(number, _Link(self, pool), None, True, in_process=True)
+
+    @property
+    def label(self) -> str:
+        """What it is known by: its actor, if it is one's."""
+        return self.pool.label(self._actor) if self._actor else f"worker {self.number - self.pool.first_worker}"
 
     def begin(self) -> None:
         """Come up."""
@@ -124,7 +130,7 @@ class Place:
         event.key = 0
         if op == m.CREATE:
             self.is_actor = True
-            self.label = pool.label(message[1])
+            self._actor = message[1]
         elif op == m.CALL:
             event.agent_of = pool.agent_of
             event.key = 1 + pool.owner.line_of(message[1])
@@ -180,7 +186,9 @@ class Place:
                     self._offer()
                     self.say([(m.RETURNED, (id,))])
                     return
-        if not any(answer[1] == id for answer in self._answers):  # else it is over
+        if any(answer[0] in _ANSWERS and answer[1] == id for answer in self._answers):
+            self._too_late.add(id)
+        else:
             self.worker.hear([message])
 
     # -- calls ----------------------------------------------------------------------------------------------------
@@ -234,13 +242,13 @@ class Place:
             if not self.worker.concurrent:
                 self._withdraw()
         answers.extend(messages)
-        if self._answer is None:
+        if self.answer is None:
             self._announce()
 
     def _announce(self) -> None:
         """The next answer can reach the owner."""
         pool = self.pool
-        event = self._answer = Event(END, pool.simulation.number(), pool.name_event, place=self)
+        event = self.answer = Event(END, pool.simulation.number(), pool.name_event, place=self)
         event.subject = self._answers[0]
         event.act = self._deliver
         pool.simulation.add(event)
@@ -250,7 +258,7 @@ class Place:
         messages = [self._timed(answers.popleft())]
         while answers and answers[0][0] not in _ANSWERS:
             messages.append(answers.popleft())
-        self._answer = None
+        self.answer = None
         if messages[0][0] == m.CREATED and messages[0][2] is None:
             self.created = True
         self.pool.hear(self.number, messages)
@@ -260,6 +268,26 @@ class Place:
             self._announce()
         elif not self.busy:
             self._over()
+
+    # -- what may break -------------------------------------------------------------------------------------------
+
+    def can_lose_answer(self) -> bool:
+        """Whether the next answer is that of a call."""
+        return bool(self._answers) and self._answers[0][0] == m.DONE
+
+    def lose_answer(self) -> None:
+        """The owner hears that the call has failed, of itself and not in its code, and runs it again if it may."""
+        id = self._answers[0][1]
+        self._answers[0] = (m.FAILED, id, reply_lost(self.pool.label(id), self.is_actor), True, 0.0)
+
+    def answer_is_cancelled(self) -> bool:
+        """Whether the next answer is that of a call which was cancelled when it had run already."""
+        return self.can_lose_answer() and self._answers[0][1] in self._too_late
+
+    def cancel_answer(self) -> None:
+        """It counts as cancelled after all."""
+        id = self._answers[0][1]
+        self._answers[0] = (m.FAILED, id, cancelled_late(id), False, 0.0)
 
     def _timed(self, message: Message) -> Message:
         """An answer with the simulation's idea of how long its call has taken."""
@@ -272,8 +300,8 @@ class Place:
         """It has ended, or is ended: nothing of it is heard any more but that. `killed`: and nothing runs on."""
         simulation = self.pool.simulation
         self._withdraw()
-        if self._answer is not None:
-            simulation.remove(self._answer)
+        if self.answer is not None:
+            simulation.remove(self.answer)
         self.dead = True
         self.gone = killed
         self._lines.clear()

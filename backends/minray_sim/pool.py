@@ -48,6 +48,8 @@ class SimPool:
         strategy = settings.begin()
         self.simulation = Simulation(strategy, settings.seed, self.hosts, settings.faults, settings.max_steps)
         self.simulation.explain = lambda: deadlock.explain(self)
+        if settings.faults is not None:
+            settings.faults.begin(self)
         settings.opened(self)
         self._world = World(self)
         self._world.enter()
@@ -60,6 +62,13 @@ class SimPool:
             **config.resources,
         }
         return [NodeInfo(id=0, resources={name: n for name, n in resources.items() if n > 0 or name == "CPU"})]
+
+    @staticmethod
+    def given(settings: Settings | None) -> None:
+        """Have all runs from now on follow these settings, whatever `init` is told; None: have that decide again."""
+        from minray_sim import settings as module
+
+        module.current = settings
 
     # -- WorkerPool -----------------------------------------------------------------------------------------------
 
@@ -91,6 +100,10 @@ class SimPool:
         place = self._places.get(worker)
         if place is not None:
             place.end("it was killed", killed=True)
+
+    def places(self) -> list[Place]:
+        """All workers."""
+        return list(self._places.values())
 
     def forget(self, place: Place) -> None:
         self._places.pop(place.number, None)
@@ -157,10 +170,14 @@ class SimPool:
             return known[0]
         return "main" if not id else f"call {id}"
 
+    def maker_of(self, id: int) -> str:
+        """The label of the call that has made this one."""
+        known = self._names.get(id)
+        return known[1] if known is not None else "main"
+
     def name_event(self, event: Event) -> str:
         return self.label(event.subject[1])
 
     def agent_of(self, event: Event) -> str:
         """Calls of one caller to one actor happen in order."""
-        known = self._names.get(event.subject[1])
-        return f"{known[1] if known else '?'}>{event.place.label}"
+        return f"{self.maker_of(event.subject[1])}>{event.place.label}"

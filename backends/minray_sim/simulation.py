@@ -57,6 +57,8 @@ class Simulation:
         self.max_steps = max_steps
         self.now = START_SECONDS
         self.steps = 0
+        self.choices = 0  # steps in which there was one
+        self._observe: Callable[[Event, int], None] | None = getattr(strategy, "observe", None)
         self.trace: list[Event] = []
         self.chosen: list[tuple[int, Event, Event]] = []  # where it was not the first: step, the first, the chosen
         self.ready: list[Event] = []
@@ -151,7 +153,8 @@ class Simulation:
             number = self.number()
             if not (polls or (self._last is me and self._repeats > PATIENCE)):
                 number = -number  # before all others
-            me.event = Event(TURN, number, f"{me.label}: {what}", me)
+            me.resumed += 1
+            me.event = Event(TURN, number, f"{me.label} #{me.resumed}: {what}", me)
             self.add(me.event)
             self._yield(me)
         else:
@@ -287,7 +290,8 @@ class Simulation:
             if first is not None:
                 assert first.deadline is not None
                 if not events or (first.timer == WAKE and first.deadline <= self._latest(events)):
-                    events = [*events, Event(first.timer, 0, first.label, first)]
+                    label = f"{first.label} #{first.resumed + 1}"
+                    events = [*events, Event(first.timer, 0, label, first)]
         if not events:
             return self._stop(DeadlockError(self.explain()))
         usual = len(events)
@@ -299,6 +303,7 @@ class Simulation:
             assert fiber is not None and fiber.deadline is not None
             self.now = max(self.now, fiber.deadline)
             fiber.timed_out = True
+            fiber.resumed += 1
         elif event.kind != FAULT:
             self.ready.remove(event)
         if fiber is not None:
@@ -308,6 +313,8 @@ class Simulation:
             else:
                 self._last, self._repeats = fiber, 0
         self.trace.append(event)
+        if self._observe is not None:
+            self._observe(event, self.steps)
         return event
 
     def _choose(self, events: list[Event], usual: int) -> Event:
@@ -318,7 +325,11 @@ class Simulation:
                 events, usual = others, len(others)
         if len(events) == 1:
             return events[0]
-        chosen = events[self.strategy.choose(events, usual)]
+        self.choices += 1
+        index = self.strategy.choose(events, usual)
+        chosen = events[index]
+        if index >= usual and self.faults is not None:
+            self.faults.spent(chosen)
         if chosen is not events[0]:
             self.chosen.append((self.steps, events[0], chosen))
         return chosen
