@@ -13,6 +13,7 @@ from minray_sim.pool import SimPool
 from minray_sim.replay import load, save
 from minray_sim.settings import Settings
 from minray_sim.strategies import STRATEGIES, DelayBounded, Deviations, Fifo, Pct, PctCp, Pos, RandomWalk, make
+from minray_sim.world import World
 
 __all__ = [
     "STRATEGIES",
@@ -27,6 +28,7 @@ __all__ = [
     "RandomWalk",
     "Settings",
     "SimPool",
+    "World",
     "load",
     "make",
     "save",

@@ -51,8 +51,11 @@ class SimPool:
         if settings.faults is not None:
             settings.faults.begin(self)
         settings.opened(self)
-        self._world = World(self)
-        self._world.enter()
+        self._own_world = settings.world is None
+        self._world = settings.world or World()
+        if self._own_world:
+            self._world.enter()
+        self._world.begin(self)
         cpus = config.num_cpus if config.num_cpus is not None else NUM_CPUS
         resources = {
             "CPU": float(cpus),
@@ -115,7 +118,9 @@ class SimPool:
         try:
             self.simulation.close()
         finally:
-            self._world.leave()
+            self._world.end()
+            if self._own_world:
+                self._world.leave()
             if self._own_hosts:
                 self.hosts.close()
 

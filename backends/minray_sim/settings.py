@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from minray_sim.faults import Faults
     from minray_sim.fibers import Hosts
     from minray_sim.pool import SimPool
+    from minray_sim.world import World
 
 
 def _nothing(pool: SimPool) -> None:
@@ -31,6 +32,7 @@ class Settings:
     max_steps: int = MAX_STEPS
     hosts: Hosts | None = None  #: threads to use; None: some of the run's own
     opened: Callable[[SimPool], None] = _nothing  #: told of the pool
+    world: World | None = None  #: patches that are there already; None: the run makes its own
 
     def begin(self) -> Strategy:
         """The strategy, at the start of a run."""

@@ -25,34 +25,47 @@ _OURS = ("minray.util", "minray.experimental", "minray.dag")
 
 
 class World:
-    """The patches of one run."""
+    """The patches, for one run or for several that follow each other."""
 
-    def __init__(self, pool: SimPool) -> None:
-        self._pool = pool
+    def __init__(self) -> None:
         self._before: list[tuple[Any, str, Any]] = []
         self._collects = False
+        self._numpy = False
 
     def enter(self) -> None:
-        active.simulation = self._pool.simulation
-        active.pool = self._pool
-        randomness.begin()
+        """Put them in place."""
         patches = [*clock.patches(), *threads.patches(), *loops.patches(), *randomness.patches()]
         patches += _found_elsewhere({id(getattr(owner, name)): new for owner, name, new in patches})
+        self._numpy = "numpy" in sys.modules
         for owner, name, new in patches:
             self._before.append((owner, name, getattr(owner, name)))
             setattr(owner, name, new)
+
+    def leave(self) -> None:
+        """Put back what was there."""
+        for owner, name, old in reversed(self._before):
+            setattr(owner, name, old)
+        self._before.clear()
+
+    def begin(self, pool: SimPool) -> None:
+        """A run begins."""
+        if self._numpy != ("numpy" in sys.modules):  # a run before this one has imported it
+            self.leave()
+            self.enter()
+        active.simulation = pool.simulation
+        active.pool = pool
+        randomness.begin()
         self._collects = gc.isenabled()
         self._alive = len(pickling._alive)
         gc.disable()
 
-    def leave(self) -> None:
-        for owner, name, old in reversed(self._before):
-            setattr(owner, name, old)
-        self._before.clear()
+    def end(self) -> None:
+        """The run is over."""
         threads.forget()
         active.simulation = active.pool = None
-        for key in list(pickling._alive)[self._alive :]:  # functions of this run, which nobody can call any more
-            del pickling._alive[key]
+        if len(pickling._alive) > self._alive:  # functions of this run, which nobody can call any more
+            for key in list(pickling._alive)[self._alive :]:
+                del pickling._alive[key]
         if self._collects:
             gc.enable()
 

@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import Self
 
 import minray
-from minray import registry
+from minray import registry, session
 
 #: A program is called without arguments, and uses minray as any driver does.
 ProgramFunction = Callable[[], Any]
@@ -52,6 +52,7 @@ class Runner:
         self._max_steps = max_steps
         self._sim = simulator()
         self._hosts = self._sim.Hosts()
+        self._world = self._sim.World()
         self.number = 0  # of runs so far
 
     def __enter__(self) -> Self:
@@ -60,10 +61,17 @@ class Runner:
         self._backend = os.environ.get("MINRAY_BACKEND")
         os.environ["MINRAY_BACKEND"] = "sim"
         self._chance = random.getstate()
+        self._starter = session._starter
+        pool = self._sim.SimPool  # given as it is, so that nobody has to look for it in every run
+        session.set_starter(lambda: minray.init(backend=pool, ignore_reinit_error=True))
+        self._world.enter()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._sim.SimPool.given(None)
+        self._world.leave()
+        assert self._starter is not None
+        session.set_starter(self._starter)
         if self._backend is None:
             del os.environ["MINRAY_BACKEND"]
         else:
@@ -80,7 +88,7 @@ class Runner:
             run.pool = pool
 
         sim = self._sim
-        settings = sim.Settings(seed, strategy, faults, self._max_steps, self._hosts, opened)
+        settings = sim.Settings(seed, strategy, faults, self._max_steps, self._hosts, opened, self._world)
         sim.SimPool.given(settings)
         random.seed(seed)  # what the program does before it starts its run is seeded too
         try:
