@@ -135,7 +135,8 @@ def init(
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
-        others: Keywords of the backend's own (sim: seed, strategy, faults, max_steps), and Ray's other ones. Those about its servers and logs have no effect.
+        others: Keywords of the backend's own (sim: seed, strategy, faults, max_steps), and Ray's other ones. Those
+            about its servers and logs have no effect.
 
     Returns:
         A context manager that shuts the run down when it is left.

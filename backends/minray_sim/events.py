@@ -32,11 +32,24 @@ TIMED = frozenset({WAKE, TIMEOUT})
 class Event:
     """Something that can happen now.
 
-    `agent` is who does it: events of one agent happen in their order whatever the schedule. `touches` names what it
-    changes or looks at, for strategies that care. `cause` is the step in which it became possible.
+    `agent` is who does it: events of one agent happen in their order whatever the schedule. `cause` is the step in
+    which it became possible, `since` the time (s) then.
     """
 
-    __slots__ = ("_label", "act", "agent_of", "cause", "fiber", "key", "kind", "name", "number", "place", "since", "subject", "touches")
+    __slots__ = (
+        "_label",
+        "act",
+        "agent_of",
+        "cause",
+        "fiber",
+        "key",
+        "kind",
+        "name",
+        "number",
+        "place",
+        "since",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -58,7 +71,6 @@ class Event:
         self.subject = subject
         self.cause = cause
         self.since = 0.0  # when it became possible
-        self.touches = ""
         self.key = 0
         self.agent_of: Callable[[Event], str] | None = None
         self._label: str | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minray_sim.places import Place
     from minray_sim.simulation import Simulation
 
-KINDS = ("death", "reply", "object", "timeout", "cancel")
+KINDS: tuple[str, ...] = ("death", "reply", "object", "timeout", "cancel")
 #: Of how many objects, the oldest ones, one may get lost.
 OBJECTS = 8
 
@@ -41,6 +41,7 @@ class Faults:
         """From a number (of any kind), a kind, several kinds (once each), or numbers by kind. ValueError, TypeError."""
         if isinstance(asked, Faults):
             return cls(asked.budget, asked.total)
+        budget: dict[str, int]
         if isinstance(asked, bool) or not isinstance(asked, (int, str, dict, list, tuple, set)):
             raise TypeError(f"faults must be a number, or numbers by kind ({', '.join(KINDS)}), got: {asked!r}.")
         if isinstance(asked, int):
@@ -54,7 +55,7 @@ class Faults:
         for kind, number in budget.items():
             if kind not in KINDS:
                 raise ValueError(f"There is no fault {kind!r}. There are: {', '.join(KINDS)}.")
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            if type(number) is not int or number < 0:
                 raise ValueError(f"faults must say how often, as a number from 0 on, got: {kind}={number!r}.")
         if total < 0:
             raise ValueError(f"faults must be a number from 0 on, got: {total}.")
@@ -83,8 +84,9 @@ class Faults:
         if left.get("reply") or left.get("cancel"):
             self._answers(found)
         if left.get("object"):
-            for id in self.pool.owner.losable()[:OBJECTS]:
-                found.append(_fault("object", f"object {self.pool.label(id)} is lost", partial(self.pool.owner.lose, id)))
+            pool = self.pool
+            ids = pool.owner.losable()[:OBJECTS]
+            found += [_fault("object", f"{pool.label(id)} is lost", partial(pool.owner.lose, id)) for id in ids]
         if left.get("timeout"):
             for fiber in simulation.timers:
                 if fiber.timer == TIMEOUT and fiber.event is None and not (fiber.place and fiber.place.gone):
@@ -93,9 +95,8 @@ class Faults:
         return found
 
     def _deaths(self, simulation: Simulation, found: list[Event]) -> None:
-        for event in simulation.ready:
-            if event.kind in (START, CALL):
-                found.append(_death(event.place, "before", event.label.partition(" ")[2]))
+        fresh = [event for event in simulation.ready if event.kind in (START, CALL)]
+        found += [_death(event.place, "before", event.label.partition(" ")[2]) for event in fresh]
         for place in self.pool.places():
             if place.answer is not None:
                 found.append(_death(place, "after", place.answer.label.partition(" ")[2]))

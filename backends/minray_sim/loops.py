@@ -93,5 +93,3 @@ _PATCHES: list[tuple[Any, str, Any]] = [(_Policy, "new_event_loop", new_event_lo
 
 def patches() -> list[tuple[Any, str, Any]]:
     return _PATCHES
-
-

@@ -22,8 +22,8 @@ from minray_sim.events import CALL, END, START, Event
 if TYPE_CHECKING:
     from minray_sim.pool import SimPool
 
-#: What a call seems to take at least (s): too long for others to be sent ahead of it, so that each task waits for a free worker,
-#: and which it gets is the schedule's business.
+#: What a call seems to take at least (s): too long for others to be sent ahead of it, so that every task that waits is
+#: the scheduler's, and every one that was sent can begin.
 CALL_SECONDS = 0.01
 #: The last words of a call.
 _ANSWERS = frozenset({m.DONE, m.FAILED, m.CREATED})
@@ -230,10 +230,8 @@ class Place:
             raise EOFError("this worker was ended")
         answers = self._answers
         if not answers:
-            for at, message in enumerate(messages):
-                if message[0] in _ANSWERS:
-                    break
-            else:
+            at = next((at for at, message in enumerate(messages) if message[0] in _ANSWERS), len(messages))
+            if at == len(messages):
                 self.pool.hear(self.number, messages)
                 return
             if at:

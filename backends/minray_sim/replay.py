@@ -1,7 +1,7 @@
 """A schedule in a file: what differs from first-in-first-out, so that a run can be had again.
 
-    {"minray replay": 1, "error": "...", "seed": 0, "max_steps": 100000, "faults": {...},
-     "schedule": [["call A.f.1", "call B.g.2"], ...]}       instead of the first, the second happens
+{"minray replay": 1, "error": "...", "seed": 0, "max_steps": 100000, "faults": {...},
+ "schedule": [["call A.f.1", "call B.g.2"], ...]}       instead of the first, the second happens
 """
 
 from __future__ import annotations

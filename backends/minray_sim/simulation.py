@@ -389,4 +389,3 @@ def _report(error: BaseException) -> None:
     import threading
 
     threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
-

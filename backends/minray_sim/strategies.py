@@ -1,7 +1,7 @@
 """Who goes next: strategies, each with its source.
 
-Asked only where there is a choice. The events come in the order in which they became possible; sleeps that could be over
-are behind those, and faults at the very end.
+Asked only where there is a choice. The events come in the order in which they became possible; a sleep that could be
+over is behind those, and faults are at the very end.
 """
 
 from __future__ import annotations
@@ -144,26 +144,26 @@ class PctCp(Pct):
 
 
 class Pos:
-    """Partial order sampling: every event has a random priority, which is drawn anew when another one that it races with
-    happens first (Yuan, Yang, Gu: Partial Order Aware Concurrency Sampling, CAV 2018).
+    """Partial order sampling: every event has a random priority, which is drawn anew when another one that it races
+    with happens first (Yuan, Yang, Gu: Partial Order Aware Concurrency Sampling, CAV 2018).
 
     Calls of one actor race with each other, and so do answers that reach the owner and whatever asks it.
     """
 
     def begin(self, seed: int) -> None:
         self._random = Random(f"pos {seed}")
-        self._priorities: dict[int, float] = {}
+        self._priorities: dict[Any, float] = {}
 
     def choose(self, events: Sequence[Event], usual: int) -> int:
         random = self._random.random
         if usual < len(events) and random() < FAULT_SHARE:
             return usual + int(random() * (len(events) - usual))
         priorities = self._priorities
-        keys = [event.number or id(event.fiber) for event in events[:usual]]
+        keys: list[Any] = [event.number or event.agent for event in events[:usual]]
         for key in keys:
             if key not in priorities:
                 priorities[key] = random()
-        best = _highest(keys, priorities)  # type: ignore[arg-type]
+        best = _highest(keys, priorities)
         chosen = events[best]
         for event, key in zip(events, keys):
             if event is not chosen and _race(event, chosen):
@@ -266,12 +266,11 @@ STRATEGIES: dict[str, type[Any]] = {
 
 def make(strategy: Any) -> Strategy:
     """A strategy by its name, or as it is. ValueError: there is none of that name."""
+    made: Strategy = strategy
     if isinstance(strategy, str):
         if strategy not in STRATEGIES:
             raise ValueError(f"There is no strategy {strategy!r}. There are: {', '.join(STRATEGIES)}.")
-        made: Strategy = STRATEGIES[strategy]()
-        return made
-    if not hasattr(strategy, "choose") or not hasattr(strategy, "begin"):
+        made = STRATEGIES[strategy]()
+    elif not hasattr(strategy, "choose") or not hasattr(strategy, "begin"):
         raise TypeError(f"strategy must be a name or have methods `begin` and `choose`, got: {strategy!r}.")
-    made = strategy
     return made

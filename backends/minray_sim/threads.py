@@ -43,8 +43,8 @@ class SimLock:
         simulation = active.caller()
         if simulation is None:
             raise RuntimeError("A lock of the simulation is waited for by a thread that is none of it.")
-        limit = None if timeout is None or timeout < 0 else simulation.now + timeout
-        while self._locked:
+        limit = None if timeout < 0 else simulation.now + timeout
+        while self.locked():
             me = simulation.me()
             if me is None:  # the run is over
                 return False
@@ -54,7 +54,7 @@ class SimLock:
             finally:
                 if me in self._waiting:
                     self._waiting.remove(me)
-            if not in_time and self._locked:
+            if not in_time:
                 return False
         self._locked = True
         return True

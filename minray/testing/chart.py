@@ -38,8 +38,8 @@ def chart(pool: Any) -> str:
 def _row(pool: Any, event: Any) -> tuple[str, str, str]:
     """From whom an event goes to whom (or nobody), and what it is."""
     kind, _, label = event.label.partition(" ")
-    if kind in ("call", "start") and event.subject is not None:
-        maker = pool.maker_of(event.subject[1])
+    if kind in ("call", "start"):
+        maker: str = pool.maker_of(event.subject[1])
         what = label.removeprefix(f"{maker}/")
         return (maker, event.place.label, what) if kind == "call" or event.place.is_actor else (maker, label, "starts")
     if kind == "end":

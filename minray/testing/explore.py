@@ -25,6 +25,8 @@ from minray.testing.shrink import shrink as shrink_run
 MAX_STEPS = 20_000
 #: Schedules that are tried for each example of the inputs.
 RUNS_EACH = 100
+#: Examples of the inputs that are tried.
+EXAMPLES = 50
 #: Deviations that are listed in a report.
 LISTED = 12
 
@@ -64,8 +66,8 @@ class Failure:
 class ScheduleError(AssertionError):
     """There is a schedule that breaks the program: `failure` tells it."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(str(failure))
+    def __init__(self, failure: Failure, about: str = "") -> None:
+        super().__init__(f"{about}{failure}")
         self.failure = failure
 
 
@@ -85,8 +87,8 @@ def find(
     Args:
         program: Called without arguments, once for each run.
         runs: How many schedules to try, the first of them first-in-first-out.
-        strategy: ``"random"``, ``"pct"``, ``"pctcp"``, ``"pos"``, ``"delay"``, ``"fifo"``, or an object with the methods
-            of `minray_sim.strategies.Strategy`.
+        strategy: ``"random"``, ``"pct"``, ``"pctcp"``, ``"pos"``, ``"delay"``, ``"fifo"``, or an object with the
+            methods of `minray_sim.strategies.Strategy`.
         seed: Of the first run; each that follows has the next number.
         faults: What may break in a run, as for ``init(backend="sim", faults=...)``.
         invariant: What has to hold for the result.
@@ -123,24 +125,23 @@ def find(
         return failure
 
 
-def explore(program: ProgramFunction | Callable[[Any], Any], *, inputs: Any = None, **search: Any) -> None:
+def explore(program: Callable[..., Any], *, inputs: Any = None, **search: Any) -> None:
     """`find`, and raise what is found: a ScheduleError, whose text has the schedule, a chart and the line to replay it.
 
     With `inputs`, a strategy of Hypothesis's, `program` takes an example of it; the smallest input that fails is
     looked for first, with `RUNS_EACH` schedules for each, then the smallest schedule for that. Other keywords are those
     of `find`.
     """
+    about = ""
     if inputs is not None:
         smallest = _smallest(program, inputs, search)
         if smallest is None:
             return
+        about = f"With the input {smallest[0]!r}:\n"
         program = functools.partial(program, smallest[0])
     failure = find(program, **search)
     if failure is not None:
-        error = ScheduleError(failure)
-        if inputs is not None:
-            error.args = (f"With the input {smallest[0]!r}:\n{error.args[0]}",)
-        raise error from failure.error
+        raise ScheduleError(failure, about) from failure.error
 
 
 def explored(**search: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -206,7 +207,11 @@ def _smallest(program: Any, inputs: Any, search: dict[str, Any]) -> tuple[Any] |
 
     last: list[tuple[Any]] = []
 
-    @hypothesis.settings(database=None, deadline=None, derandomize=True, max_examples=50, verbosity=hypothesis.Verbosity.quiet)
+    quietly = hypothesis.settings(
+        database=None, deadline=None, derandomize=True, max_examples=EXAMPLES, verbosity=hypothesis.Verbosity.quiet
+    )
+
+    @quietly
     @hypothesis.given(inputs)
     def look(value: Any) -> None:
         each = {**search, "runs": min(search.get("runs", RUNS_EACH), RUNS_EACH), "shrink": False}
