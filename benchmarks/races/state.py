@@ -210,28 +210,30 @@ def two_leaders(fixed: bool) -> None:
 
 @ray.remote
 class Stack:
-    """The top of a stack, and how often it was changed."""
+    """A stack, and how often it was changed."""
 
-    def __init__(self) -> None:
-        self.items = ["a", "b"]
+    def __init__(self, items: list[str]) -> None:
+        self.items = items
         self.version = 0
 
-    def look(self) -> tuple[str, str, int]:
-        return self.items[0], self.items[1], self.version
+    def look(self) -> tuple[list[str], list[str], int]:
+        """The top, what is under it, the version."""
+        return self.items[:1], self.items[1:2], self.version
 
-    def pop(self) -> str:
+    def pop(self) -> list[str]:
         self.version += 1
-        return self.items.pop(0)
+        top, self.items = self.items[:1], self.items[1:]
+        return top
 
-    def push(self, item: str) -> None:
+    def push(self, top: list[str]) -> None:
         self.version += 1
-        self.items.insert(0, item)
+        self.items = top + self.items
 
-    def pop_if(self, top: str, under: str, version: int | None) -> bool:
+    def pop_if(self, top: list[str], under: list[str], version: int | None) -> bool:
         """Take the top off, leaving `under`, if it is still `top` (and the version is this one)."""
-        if self.items[0] != top or version not in (None, self.version):
+        if self.items[:1] != top or version not in (None, self.version):
             return False
-        self.items[:2] = [under]
+        self.items = under + self.items[2:]
         self.version += 1
         return True
 
@@ -240,27 +242,27 @@ class Stack:
 
 
 @ray.remote
-def take_two_back_one(stack: Any) -> None:
+def take_the_second(stack: Any) -> list[str]:
     top = ray.get(stack.pop.remote())
-    ray.get(stack.pop.remote())
+    second = ray.get(stack.pop.remote())
     ray.get(stack.push.remote(top))
+    return list(second)
 
 
 @ray.remote
-def take_one(stack: Any, fixed: bool) -> None:
+def take_the_first(stack: Any, fixed: bool) -> list[str]:
     while True:
         top, under, version = ray.get(stack.look.remote())
         if ray.get(stack.pop_if.remote(top, under, version if fixed else None)):
-            return
+            return list(top)
 
 
 @race(depth=3)
 def aba(fixed: bool) -> None:
-    """The top of a stack is the same as before, but what is under it is not: who compares tops brings it back."""
-    stack = Stack.remote()
-    ray.get(stack.push.remote("c"))
-    ray.get([take_two_back_one.remote(stack), take_one.remote(stack, fixed)])
-    assert ray.get(stack.read.remote()) == ["b"], "what was taken twice, or never, is not"
+    """The top of a stack is the same as before, what is under it is not: who compares tops brings back what is gone."""
+    stack = Stack.remote(["a", "b", "c"])
+    taken = ray.get([take_the_second.remote(stack), take_the_first.remote(stack, fixed)])
+    assert sorted([*taken[0], *taken[1], *ray.get(stack.read.remote())]) == ["a", "b", "c"]
 
 
 @ray.remote

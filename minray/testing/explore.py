@@ -111,6 +111,7 @@ def find(
                 return None
             at += 1
             run = runner.run(at, chooser, breaks)
+            _learn(chooser, run)
         tried, found = runner.number, len(run.pairs)
         if shrink:
             kind = _kind(run)
@@ -191,14 +192,22 @@ def outcomes(
                 return set(found)
             seed += 1
             run = runner.run(seed, chooser, breaks)
+            _learn(chooser, run)
 
 
 def _fitting(sim: Any, strategy: Any, run: Run) -> Any:
-    """The strategy; one that has to know how long a run is learns that from the first one."""
+    """The strategy; one that has to know how long a run is learns that from those so far."""
     made = sim.make(strategy)
     if isinstance(strategy, str) and hasattr(made, "length"):
         made.length = max(1, run.choices)
     return made
+
+
+def _learn(strategy: Any, run: Run) -> None:
+    if hasattr(strategy, "length"):
+        strategy.length = max(strategy.length, run.choices)
+    if hasattr(strategy, "done"):
+        strategy.done()
 
 
 def _smallest(program: Any, inputs: Any, search: dict[str, Any]) -> tuple[Any] | None:
