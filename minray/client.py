@@ -70,6 +70,11 @@ class Counts:
         """One less is."""
         self._noted.append(id)
 
+    @property
+    def noted(self) -> bool:
+        """Whether something has happened since `settle`."""
+        return bool(self._noted)
+
     def settle(self) -> tuple[tuple[int, int], ...]:
         """What goes back to the owner by now. One thread at a time."""
         noted = self._noted

@@ -149,6 +149,11 @@ class SteppedClient(_Stepped, Client):
         self.always_read = True
         return SteppedReader(self._stepper)
 
+    def flush_if_needed(self) -> None:
+        """Send what there is to send."""
+        if self._outbox or self.counts.noted:
+            self.flush()
+
 
 class SteppedRuntime(_Stepped, Runtime):
     """The driver's session. Its pool is the stepper too, and tells it by `hear` what workers say."""
@@ -247,6 +252,7 @@ class SteppedWorker(Worker):
     """A worker that is given its calls one by one, each on whatever thread is there for it."""
 
     session = SteppedClient
+    client: SteppedClient
 
     def begin(self, interruptible: Callable[[Container[int]], Interruptible]) -> None:
         """Say hello."""
@@ -265,7 +271,7 @@ class SteppedWorker(Worker):
             self._step()
             if self._several is None:
                 self._calls.cancelled.clear()  # these came when their calls were over
-            self.client.flush()
+            self.client.flush_if_needed()
         except SystemExit as error:
             self._ended(error)
         finally:

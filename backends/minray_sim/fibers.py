@@ -43,7 +43,7 @@ class Fiber:
         "ident",
         "interrupted",
         "joiners",
-        "label",
+        "_name",
         "place",
         "random",
         "resumed",
@@ -53,9 +53,9 @@ class Fiber:
         "wants",
     )
 
-    def __init__(self, simulation: Simulation, label: str, gate: Any, place: Any = None) -> None:
+    def __init__(self, simulation: Simulation, name: Event | str, gate: Any, place: Any = None) -> None:
         self.simulation = simulation
-        self.label = label
+        self._name = name  # or the event in which it has begun
         self.gate = gate  # its thread sleeps on it
         self.place = place  # the worker that it belongs to
         self.ident = 0
@@ -71,6 +71,14 @@ class Fiber:
         self.done = False
         self.joiners: list[Fiber] = []
         self.random: Random | None = None
+
+    @property
+    def label(self) -> str:
+        """What it runs."""
+        name = self._name
+        if not isinstance(name, str):
+            name = self._name = name.label.partition(" ")[2]
+        return name
 
     def release(self) -> None:
         """What it waits for is there. So called because a `Waiting` takes it for a lock (`Waiting.gate`)."""

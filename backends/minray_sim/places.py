@@ -203,17 +203,21 @@ class Place:
             self.look()
         else:
             self.busy = True
-            self._withdraw()
+            if self._offered:
+                self._withdraw()
             self.worker.step(event.subject)
-            self._over()
+            self.busy = False
+            if not self._answers:  # else it is over when the last of them has reached the owner
+                self._over()
 
     def _over(self) -> None:
         if self.dead:
             return
-        self.busy = False
-        self.look()
+        if self.worker.end is not None:
+            self.look()
         if not self.dead:
-            self._offer()
+            if self._lines:
+                self._offer()
             if self._stopping and not self._lines and not self._answers:
                 self.end("it ended")
 
@@ -229,16 +233,15 @@ class Place:
         if self.dead:
             raise EOFError("this worker was ended")
         answers = self._answers
-        if not answers:
+        if not answers and messages[0][0] not in _ANSWERS:
             at = next((at for at, message in enumerate(messages) if message[0] in _ANSWERS), len(messages))
             if at == len(messages):
                 self.pool.hear(self.number, messages)
                 return
-            if at:
-                self.pool.hear(self.number, messages[:at])
-                messages = messages[at:]
-            if not self.worker.concurrent:
-                self._withdraw()
+            self.pool.hear(self.number, messages[:at])
+            messages = messages[at:]
+        if self._offered and not self.worker.concurrent:
+            self._withdraw()
         answers.extend(messages)
         if self.answer is None:
             self._announce()

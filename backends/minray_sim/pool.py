@@ -38,11 +38,14 @@ class SimPool:
         self._settings = settings
         self._places: dict[int, Place] = {}
         self.first_worker = 0
-        self._names: dict[int, tuple[str, str]] = {}  # of a call: its label, and that of the call that made it
-        self._born: dict[str, int] = {}  # how many calls a call has made
+        #: Of a call: the call (or thread) that has made it, its name, and the how-manieth of those it was.
+        self._makers: dict[int, tuple[int | str, str, int]] = {}
+        self._born: dict[int | str, int] = {}  # how many calls a call has made
+        self._labels: dict[int, str] = {}
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         settings = self._settings or settings_of(config.options)
+        self.hear = self.owner.hear  #: tells the owner what a worker says, at once
         self._own_hosts = settings.hosts is None
         self.hosts = settings.hosts or Hosts()
         strategy = settings.begin()
@@ -155,30 +158,37 @@ class SimPool:
         return self.simulation.now
 
     def submitted(self, id: int, name: str) -> None:
-        maker = running_call()
-        running = self.simulation.running
-        parent = self.label(maker) if maker else "main" if running is None else running.label
-        number = self._born.get(parent, 0) + 1
-        self._born[parent] = number
-        self._names[id] = (f"{name}.{number}" if parent == "main" else f"{parent}/{name}.{number}", parent)
+        maker: int | str = running_call()
+        if not maker:
+            running = self.simulation.running
+            maker = "main" if running is None or running is self.simulation.main else running.label
+        number = self._born.get(maker, 0) + 1
+        self._born[maker] = number
+        self._makers[id] = (maker, name, number)
 
     # -- words ----------------------------------------------------------------------------------------------------
 
-    def hear(self, worker: int, messages: list[Message]) -> None:
-        """A worker tells the owner something, at once."""
-        self.owner.hear(worker, messages)
-
     def label(self, id: int) -> str:
         """What a call is known by."""
-        known = self._names.get(id)
-        if known is not None:
-            return known[0]
-        return "main" if not id else f"call {id}"
+        label = self._labels.get(id)
+        if label is None:
+            known = self._makers.get(id)
+            if known is None:
+                return "main" if not id else f"call {id}"
+            maker, name, number = known
+            if maker == "main":
+                label = f"{name}.{number}"
+            else:
+                label = f"{maker if isinstance(maker, str) else self.label(maker)}/{name}.{number}"
+            self._labels[id] = label
+        return label
 
     def maker_of(self, id: int) -> str:
         """The label of the call that has made this one."""
-        known = self._names.get(id)
-        return known[1] if known is not None else "main"
+        known = self._makers.get(id)
+        if known is None:
+            return "main"
+        return known[0] if isinstance(known[0], str) else self.label(known[0])
 
     def name_event(self, event: Event) -> str:
         return self.label(event.subject[1])

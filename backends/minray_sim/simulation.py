@@ -108,7 +108,11 @@ class Simulation:
         """It can happen from now on (or, with an older number, again)."""
         event.cause = event.cause or self.steps
         event.since = self.now
-        insort(self.ready, event, key=_number)
+        ready = self.ready
+        if not ready or event.number > ready[-1].number:
+            ready.append(event)
+        else:
+            insort(ready, event, key=_number)
 
     def remove(self, event: Event) -> None:
         """It cannot any more."""
@@ -245,7 +249,7 @@ class Simulation:
 
     def _run(self, host: Host, event: Event) -> None:
         """One call, or thread, from its beginning to its end."""
-        fiber = Fiber(self, event.label.partition(" ")[2], host.gate, event.place)
+        fiber = Fiber(self, event, host.gate, event.place)
         fiber.ident = host.ident
         self.fibers[host.ident] = self.running = fiber
         assert event.act is not None

@@ -120,7 +120,7 @@ def report(rows: list[Row], runs: int) -> str:
         "# How races are found",
         "",
         f"Made by `python benchmarks/races/run.py --runs {runs}`. Each program of the catalogue has one known bug of",
-        "the depth given: how many events must happen in a certain order for it to show. *n* agents and *k* choices are",
+        "the depth given: how many events must happen in a certain order for it to show. *n* agents, *k* choices are",
         f"the most that were seen in {PROBES} runs. A rate is the share of runs, each with a seed of its own, in which",
         "the bug showed; in brackets, the median number of runs until it does. PCT promises a rate of at least",
         f"1 / (n k^(d-1)). *Delay* is the run in which the exhaustive search with at most {DELAYS} delays finds it.",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from minray_sim import active
 
 import minray
+from minray_sim import active
 
 
 @pytest.fixture
