@@ -27,6 +27,8 @@ _run: Any = None
 _run_pid = 0
 _exit_hook = False
 _context: Context | None = None
+#: The run that is on was started by somebody who runs a program (`minray.testing`), which may start one of its own.
+provisional = False
 
 
 #: Ray's keywords that say where and how its servers run and write logs. minray has no servers: they change nothing.
@@ -159,6 +161,8 @@ def init(
 
         check_job(runtime_env)
     with _starting:
+        if provisional and is_initialized():
+            shutdown()
         if is_initialized():
             if ignore_reinit_error:
                 return _context or Context("worker", None)
@@ -265,7 +269,8 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
     Inside a task it has no effect either, but a warning: the run belongs to its driver.
     """
-    global _run, _context
+    global _run, _context, provisional
+    provisional = False
     session = current()
     if session is not None and session is not _run:
         warnings.warn("minray.shutdown() inside a task has no effect: its driver ends the run.", stacklevel=2)

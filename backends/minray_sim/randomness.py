@@ -104,6 +104,9 @@ def _numpys() -> list[tuple[Any, str, Any]]:
         value = getattr(np.random, name)
         if isinstance(getattr(value, "__self__", None), np.random.RandomState):
             found.append((np.random, name, _dispatch(name, value, _array)))
+    # These are functions in numpy, not methods.
+    for name, method in (("seed", "seed"), ("ranf", "random_sample"), ("sample", "random_sample")):
+        found.append((np.random, name, _dispatch(method, getattr(np.random, name), _array)))
     real = np.random.default_rng
 
     def default_rng(seed: Any = None) -> Any:

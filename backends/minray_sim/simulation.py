@@ -64,6 +64,7 @@ class Simulation:
         self.ready: list[Event] = []
         self.timers: list[Fiber] = []
         self._last_number = 0
+        self._counts: dict[str, int] = {}
         self._last: Fiber | None = None  # who has gone on, and how often in a row
         self._repeats = 0
         self._looked_in = self._looks = 0
@@ -130,6 +131,11 @@ class Simulation:
         fiber.interrupted = True
         if fiber is not self.running:
             self.enable(fiber)
+
+    def count(self, what: str) -> int:
+        """How often this was asked of `what`."""
+        self._counts[what] = number = self._counts.get(what, 0) + 1
+        return number
 
     def spawn(self, label: str, place: Any, function: Callable[[], None]) -> Event:
         """A thread of the user's, or of a concurrent actor, can begin."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import queue
+import re
 import sys
 import threading
 from functools import partial
@@ -18,6 +19,8 @@ from minray_sim import active
 if TYPE_CHECKING:
     from minray_sim.fibers import Fiber
 
+#: The number in the default name of a thread, or of an executor.
+_NUMBER = re.compile(r"-\d+")
 _Lock = threading.Lock
 _RLock = threading.RLock
 _allocate_lock = _thread.allocate_lock
@@ -99,8 +102,14 @@ def _allocate() -> Any:
     return _allocate_lock() if active.caller() is None else SimLock()
 
 
-def _simple_queue() -> Any:
-    return _SimpleQueue() if active.caller() is None else queue._PySimpleQueue()  # type: ignore[attr-defined]
+class SimpleQueue:
+    """`queue.SimpleQueue`."""
+
+    def __new__(cls) -> Any:
+        return _SimpleQueue() if active.caller() is None else queue._PySimpleQueue()  # type: ignore[attr-defined]
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return cls
 
 
 # -- threads ------------------------------------------------------------------------------------------------------
@@ -123,7 +132,9 @@ def start(self: threading.Thread) -> None:
     self._started.set()  # type: ignore[attr-defined]
     place = None if me is None else me.place
     where = "main" if place is None else place.label
-    simulation.spawn(f"{where}/{self.name}", place, partial(_run, self))
+    # Default names have a number that counts up from run to run.
+    label = f"{where}/{_NUMBER.sub('', self.name)}"
+    simulation.spawn(f"{label}.{simulation.count(label)}", place, partial(_run, self))
 
 
 def _run(thread: threading.Thread) -> None:
@@ -173,7 +184,7 @@ _PATCHES: list[tuple[Any, str, Any]] = [
     (threading, "Lock", _lock),
     (threading, "RLock", _rlock),
     (threading, "_allocate_lock", _allocate),
-    (queue, "SimpleQueue", _simple_queue),
+    (queue, "SimpleQueue", SimpleQueue),
     (threading.Thread, "start", start),
     (threading.Thread, "join", join),
     (threading.Thread, "is_alive", is_alive),

@@ -56,16 +56,14 @@ class World:
         active.pool = pool
         randomness.begin()
         self._collects = gc.isenabled()
-        self._alive = len(pickling._alive)
+        self._code = pickling.last_code()
         gc.disable()
 
     def end(self) -> None:
         """The run is over."""
         threads.forget()
         active.simulation = active.pool = None
-        if len(pickling._alive) > self._alive:  # functions of this run, which nobody can call any more
-            for key in list(pickling._alive)[self._alive :]:
-                del pickling._alive[key]
+        pickling.forget_code(self._code)  # nobody can call what is of this run any more
         if self._collects:
             gc.enable()
 

@@ -1,7 +1,7 @@
 """For tests of programs written to Ray's API.
 
-`explore`: runs a program under many schedules of the sim backend, shrinks one that breaks it, draws it and has it
-replayed; `find`, `outcomes` and the decorator `explored` are beside it. `runs`, `shrink` and `chart` are its parts.
+`exploring`: `explore` runs a program under many schedules of the sim backend, shrinks one that breaks it, draws it and
+has it replayed; `find`, `outcomes` and the decorator `explored` are beside it. `runs`, `shrink`, `chart` are its parts.
 
 docs/testing.md shows how to use it.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minray.testing.explore import Failure, ScheduleError, explore, explored, find, outcomes
+    from minray.testing.exploring import Failure, ScheduleError, explore, explored, find, outcomes
 
 #: Where each name is: imported when it is first used.
-_HOMES = dict.fromkeys(("Failure", "ScheduleError", "explore", "explored", "find", "outcomes"), "explore")
+_HOMES = dict.fromkeys(("Failure", "ScheduleError", "explore", "explored", "find", "outcomes"), "exploring")
 
 __all__ = ["Failure", "ScheduleError", "explore", "explored", "find", "outcomes"]
 

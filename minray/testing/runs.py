@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import Self
 
 import minray
-from minray import registry, session
+from minray import registry, starting
 
 #: A program is called without arguments, and uses minray as any driver does.
 ProgramFunction = Callable[[], Any]
@@ -61,17 +61,12 @@ class Runner:
         self._backend = os.environ.get("MINRAY_BACKEND")
         os.environ["MINRAY_BACKEND"] = "sim"
         self._chance = random.getstate()
-        self._starter = session._starter
-        pool = self._sim.SimPool  # given as it is, so that nobody has to look for it in every run
-        session.set_starter(lambda: minray.init(backend=pool, ignore_reinit_error=True))
         self._world.enter()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._sim.SimPool.given(None)
         self._world.leave()
-        assert self._starter is not None
-        session.set_starter(self._starter)
         if self._backend is None:
             del os.environ["MINRAY_BACKEND"]
         else:
@@ -92,6 +87,9 @@ class Runner:
         sim.SimPool.given(settings)
         random.seed(seed)  # what the program does before it starts its run is seeded too
         try:
+            # By the class, so that nobody has to look for it. From here on locks and threads are the simulation's.
+            minray.init(backend=sim.SimPool)
+            starting.provisional = True
             run.result = self._program()
             if self._invariant is not None and self._invariant(run.result) is False:
                 raise AssertionError(f"The invariant does not hold for the result {run.result!r}.")
