@@ -1,7 +1,10 @@
 """A schedule in a file: what differs from first-in-first-out, so that a run can be had again.
 
-{"minray replay": 1, "error": "...", "seed": 0, "max_steps": 100000, "faults": {...},
- "schedule": [["call A.f.1", "call B.g.2"], ...]}       instead of the first, the second happens
+    {"minray replay": 1, "error": "...", "seed": 0, "max_steps": 100000, "faults": {...}, "input": "...",
+     "schedule": [["call A.f.1", "call B.g.2"], ...]}
+
+Of each pair in the schedule the second happens instead of the first. The input is that of an explored program which
+takes one: pickled, as hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from minray_sim.strategies import Deviations
 VERSION = 1
 
 
-def save(path: str, settings: Settings, pairs: Sequence[tuple[str, str]], error: str) -> None:
+def save(path: str, settings: Settings, pairs: Sequence[tuple[str, str]], error: str, input: str = "") -> None:
     """Write a schedule to a file."""
     schedule = ",\n".join(f"  {json.dumps(list(pair))}" for pair in pairs)
     head = {
@@ -26,6 +29,7 @@ def save(path: str, settings: Settings, pairs: Sequence[tuple[str, str]], error:
         "seed": settings.seed,
         "max_steps": settings.max_steps,
         "faults": None if settings.faults is None else settings.faults.budget,
+        "input": input,
     }
     text = json.dumps(head, indent=1)[:-2]
     with open(path, "w", encoding="utf-8") as file:

@@ -186,8 +186,10 @@ class DelayBounded:
     It goes through them run by run, those with fewer delays first; `exhausted` says that there are no more.
     """
 
-    def __init__(self, delays: int = 2) -> None:
+    def __init__(self, delays: int = 2, flat: bool = False) -> None:
+        """`flat`: to pass over several events at once costs one, too."""
         self.delays = delays
+        self._flat = flat
         self.exhausted = False
         self._plans: deque[tuple[tuple[tuple[int, int], ...], int]] = deque([((), 0)])
         self._plan: dict[int, int] = {}
@@ -213,7 +215,7 @@ class DelayBounded:
         for at in range(after + 1, len(self._sizes)):
             total, usual = self._sizes[at]
             for index in range(1, total):
-                price = cost + (index if index < usual else 1)
+                price = cost + (index if index < usual and not self._flat else 1)
                 if price <= self.delays:
                     self._plans.append(((*plan, (at, index)), price))
         self._sizes = []

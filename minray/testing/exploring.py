@@ -9,10 +9,13 @@ The program is a function that uses minray as any driver does. Each run is one o
 from __future__ import annotations
 
 import functools
+import json
 import os
+import pickle
+import shlex
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,9 +101,13 @@ def find(
     Returns:
         The failure; None if there was none.
 
-    KeyboardInterrupt passes. RuntimeError: a run is on already.
+    KeyboardInterrupt passes. RuntimeError: a run is on already. Under MINRAY_REPLAY the schedule of that file is the
+    only one.
     """
     sim = simulator()
+    replayed = os.environ.get("MINRAY_REPLAY")
+    if replayed:
+        return _replay(sim, replayed, program, invariant)
     breaks = sim.Faults.of(faults) if faults else None
     with Runner(program, invariant, max_steps) as runner:
         first = runner.run(seed, sim.Fifo(), breaks)
@@ -119,11 +126,25 @@ def find(
             def again(pairs: Pairs) -> Run:
                 return runner.run(at, sim.Deviations(pairs), breaks)
 
-            run = shrink_run(run, again, lambda other: other.error is not None and _kind(other) == kind)
+            def next_from(number: int) -> Iterator[Run]:
+                few = sim.DelayBounded(number, flat=True)
+                while not few.exhausted:
+                    yield runner.run(at, few, breaks)
+                    few.done()
+
+            run = shrink_run(run, again, next_from, lambda other: other.error is not None and _kind(other) == kind)
         assert run.error is not None
         failure = Failure(run.error, at, run.pairs, tried, found, run)
-        failure.path = _save(sim, failure, breaks, max_steps)
+        failure.path = _save(sim, failure, breaks, max_steps, program)
         return failure
+
+
+def _replay(sim: Any, path: str, program: ProgramFunction, invariant: Any) -> Failure | None:
+    """The failure of a schedule that was saved; None if it fails no more."""
+    settings = sim.load(path)
+    with Runner(program, invariant, settings.max_steps) as runner:
+        run = runner.run(settings.seed, settings.strategy, settings.faults)
+    return None if run.error is None else Failure(run.error, settings.seed, run.pairs, 1, len(run.pairs), run, path)
 
 
 def explore(program: Callable[..., Any], *, inputs: Any = None, **search: Any) -> None:
@@ -135,14 +156,35 @@ def explore(program: Callable[..., Any], *, inputs: Any = None, **search: Any) -
     """
     about = ""
     if inputs is not None:
-        smallest = _smallest(program, inputs, search)
+        smallest = _saved_input() or _smallest(program, inputs, search)
         if smallest is None:
             return
         about = f"With the input {smallest[0]!r}:\n"
-        program = functools.partial(program, smallest[0])
+        program = _WithInput(program, smallest[0])
     failure = find(program, **search)
     if failure is not None:
         raise ScheduleError(failure, about) from failure.error
+
+
+class _WithInput:
+    """A program and its input."""
+
+    def __init__(self, program: Callable[[Any], Any], value: Any) -> None:
+        self._program = program
+        self.value = value
+
+    def __call__(self) -> Any:
+        return self._program(self.value)
+
+
+def _saved_input() -> tuple[Any] | None:
+    """The input in the file of MINRAY_REPLAY."""
+    path = os.environ.get("MINRAY_REPLAY")
+    if not path:
+        return None
+    with open(path, encoding="utf-8") as file:
+        text = json.load(file).get("input")
+    return (pickle.loads(bytes.fromhex(text)),) if text else None
 
 
 def explored(**search: Any) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -245,22 +287,27 @@ def _kind(run: Run) -> type | None:
     return None if run.error is None else type(_cause(run.error))
 
 
-def _save(sim: Any, failure: Failure, faults: Any, max_steps: int) -> str:
+def _save(sim: Any, failure: Failure, faults: Any, max_steps: int, program: Any) -> str:
     """Write the schedule to a file of its own, in MINRAY_REPLAYS or the temporary directory; its path."""
     directory = os.environ.get("MINRAY_REPLAYS") or tempfile.gettempdir()
     os.makedirs(directory, exist_ok=True)
     handle, path = tempfile.mkstemp(".json", "minray-replay-", directory)
     os.close(handle)
     settings = sim.Settings(failure.seed, sim.Fifo(), faults, max_steps)
-    sim.save(path, settings, failure.pairs, f"{type(_cause(failure.error)).__name__}: {_cause(failure.error)}")
+    value = pickle.dumps(program.value).hex() if isinstance(program, _WithInput) else ""
+    what = f"{type(_cause(failure.error)).__name__}: {_cause(failure.error)}"
+    sim.save(path, settings, failure.pairs, what, value)
     return path
 
 
 def _command() -> str:
     """How this very program was called, as far as that can be told."""
+    test = os.environ.get("PYTEST_CURRENT_TEST")
+    if test and "pytest" in sys.modules:
+        return f"pytest {shlex.quote(test.partition(' (')[0])}"
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     package = getattr(main, "__package__", None)
     if package:
-        return f"python -m {package}"
-    return f"python {os.path.relpath(file)}" if file else "python script.py"
+        return shlex.join(["python", "-m", package, *sys.argv[1:]])
+    return shlex.join(["python", os.path.relpath(file) if file else "script.py", *sys.argv[1:]])

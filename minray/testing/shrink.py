@@ -1,24 +1,33 @@
 """From a schedule that fails to one with as little in it as possible: the fewest faults, and the fewest deviations from
 first-in-first-out.
 
-Delta debugging (Zeller, Hildebrandt: Simplifying and Isolating Failure-Inducing Input, IEEE TSE 2002) on the list of
-deviations. A deviation names events, not steps, so that it means the same when others are left out; the list that
-counts is that of the run which has failed, where some may not have come to pass.
+First delta debugging (Zeller, Hildebrandt: Simplifying and Isolating Failure-Inducing Input, IEEE TSE 2002) on the list
+of deviations. A deviation names events, not steps, so that it means the same when others are left out; the list that
+counts is that of the run which has failed, where some may not have come to pass. Then, as that ends where no single
+deviation can go, a search from below: all schedules with one deviation, with two ..., as far as the runs go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from minray.testing.runs import Pairs, Run
 
-#: Runs that shrinking may take.
-RUNS = 2000
+#: Runs that delta debugging may take, and the search from below.
+RUNS = 1000
+BELOW = 500
 
 
-def shrink(run: Run, again: Callable[[Pairs], Run], same: Callable[[Run], bool], runs: int = RUNS) -> Run:
-    """The smallest run found that fails as `run` does. `again` runs the program with these deviations."""
-    left = runs
+def shrink(
+    run: Run, again: Callable[[Pairs], Run], next_from: Callable[[int], Iterator[Run]], same: Callable[[Run], bool]
+) -> Run:
+    """The smallest run found that fails as `run` does.
+
+    `again` runs the program with these deviations; `next_from(n)` runs it with up to n deviations, in all ways there
+    are, those with fewer first.
+    """
+    left = RUNS
     best = run
 
     def try_(pairs: Pairs) -> bool:
@@ -48,6 +57,10 @@ def shrink(run: Run, again: Callable[[Pairs], Run], same: Callable[[Run], bool],
                 if size == 1:
                     break
                 parts = min(len(pairs), parts * 2)
+    if len(best.pairs) > 1:
+        for found in islice(next_from(len(best.pairs) - 1), BELOW):
+            if same(found) and _size(found.pairs) < _size(best.pairs):
+                return found
     return best
 
 

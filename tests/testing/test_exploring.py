@@ -160,7 +160,9 @@ def test_a_replayed_schedule_is_the_same_run(tmp_path: Path) -> None:
     path = found.partition("MINRAY_REPLAY=")[2].split()[0]
     schedule = json.loads(Path(path).read_text())["schedule"]
     assert len(schedule) == 1
-    assert "python program.py" in found
+    assert "python program.py explore" in found
+    replayed = run("explore", MINRAY_REPLAY=path)
+    assert "Found in run 1. What differs:" in replayed
     assert "the first came last" in run(MINRAY_REPLAY=path)
     assert run(MINRAY_BACKEND="sim", MINRAY_STRATEGY="fifo") == ""
 
@@ -181,6 +183,10 @@ def test_who_replays_need_not_name_the_backend(tmp_path: Path, monkeypatch: Any)
     with pytest.raises(AssertionError, match="the first came last"):
         breaks_if_first()
     minray.shutdown()
+    again = find(breaks_if_first, runs=100)
+    assert again is not None
+    assert (again.runs, again.pairs) == (1, failure.pairs)
+    assert find(last_writer) is None
 
 
 def test_outcomes_are_the_distinct_results_over_schedules() -> None:
@@ -224,14 +230,17 @@ def test_faults_are_found_and_shrunk_to_the_one_that_matters() -> None:
     assert json.loads(Path(failure.path).read_text())["faults"] == {"death": 2}
 
 
-def test_inputs_are_shrunk_by_hypothesis_first() -> None:
+def test_inputs_are_shrunk_by_hypothesis_first(monkeypatch: Any) -> None:
     def program(values: list[int]) -> None:
         cell = Cell.remote()
         ray.get([write.remote(cell, value) for value in values])
         assert not values or ray.get(cell.get.remote()) == values[-1]
 
-    with pytest.raises(ScheduleError, match=r"With the input \[0, 1\]|With the input \[1, 0\]"):
+    with pytest.raises(ScheduleError, match=r"With the input \[(0, 1|1, 0)\]") as caught:
         explore(program, inputs=st.lists(st.integers(), max_size=4), runs=20)
+    monkeypatch.setenv("MINRAY_REPLAY", caught.value.failure.path)
+    with pytest.raises(ScheduleError, match=r"With the input \[(0, 1|1, 0)\]"):
+        explore(program, inputs=st.nothing())
 
 
 @explored(runs=10)
