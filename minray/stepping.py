@@ -188,6 +188,11 @@ class SteppedRuntime(_Stepped, Runtime):
             self._carry_out()
         self._deliver()
 
+    @property
+    def dropped(self) -> Sequence[Any]:
+        """What is to be settled."""
+        return self._noted
+
     def settle(self) -> None:
         """Give back what the driver has dropped."""
         with self._lock:

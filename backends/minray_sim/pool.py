@@ -51,6 +51,7 @@ class SimPool:
         strategy = settings.begin()
         self.simulation = Simulation(strategy, settings.seed, self.hosts, settings.faults, settings.max_steps)
         self.simulation.explain = lambda: deadlock.explain(self)
+        self.simulation.dropped, self.simulation.settle = self.owner.dropped, self.owner.settle
         if settings.faults is not None:
             settings.faults.begin(self)
         settings.opened(self)

@@ -13,7 +13,7 @@ The rules:
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,8 @@ class Simulation:
         self.closed = False
         self.crash: BaseException | None = None
         self.explain: Callable[[], str] = str
+        self.dropped: Sequence[Any] = ()  # references that the driver has dropped, and that nobody has given back yet
+        self.settle: Callable[[], None] = lambda: None  # gives them back
         gate: Any = _new_gate()
         self.main = Fiber(self, "main", gate)
         self.main.ident = get_ident()
@@ -229,9 +231,17 @@ class Simulation:
                 assert event.act is not None
                 event.act()
                 continue
-            me.gate.acquire()
+            self._sleep(me)
             self.running = me
             return
+
+    def _sleep(self, me: Fiber) -> None:
+        """Until it is the turn of `me`."""
+        try:
+            me.gate.acquire()
+        except BaseException as error:  # Ctrl-C, say: another thread is running, and passes this on when it stops
+            self.crash = error
+            me.gate.acquire()
 
     def _switch(self, fiber: Fiber) -> None:
         self.running = fiber
@@ -294,6 +304,8 @@ class Simulation:
             self._count()
         except LivelockError as error:
             return self._stop(error)
+        if self.dropped:
+            self.settle()
         events = self.ready
         if self.timers:
             first = self._first()

@@ -130,6 +130,7 @@ def start(self: threading.Thread) -> None:
     self.__dict__["_minray_fiber"] = None
     self.__dict__["_minray_joiners"] = []
     self._started.set()  # type: ignore[attr-defined]
+    _started.append(self)
     place = None if me is None else me.place
     where = "main" if place is None else place.label
     # Default names have a number that counts up from run to run.
@@ -191,8 +192,18 @@ _PATCHES: list[tuple[Any, str, Any]] = [
 ]
 
 
+#: Threads of the present run.
+_started: list[threading.Thread] = []
+
+
 def forget() -> None:
-    """The run is over: nobody waits for its threads when the interpreter exits."""
+    """The run is over, and so are its threads, for whoever asks."""
+    for thread in _started:
+        if hasattr(thread, "_is_stopped"):  # up to Python 3.12
+            thread._is_stopped = True
+        elif hasattr(thread, "_handle"):
+            thread._handle._set_done()
+    _started.clear()
     pools = sys.modules.get("concurrent.futures.thread")
     queues = {} if pools is None else pools._threads_queues
     for thread in [thread for thread in queues if "_minray_fiber" in thread.__dict__]:
