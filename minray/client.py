@@ -75,6 +75,11 @@ class Counts:
         """One less is."""
         self._noted.append(id)
 
+    @property
+    def noted(self) -> bool:
+        """Whether something has happened since `settle`."""
+        return bool(self._noted)
+
     def settle(self) -> tuple[tuple[int, int], ...]:
         """What goes back to the owner by now. One thread at a time."""
         noted = self._noted
@@ -206,9 +211,12 @@ class Client:
         self._on_work: Callable[[list[Message]], None] = list.clear
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
-        self.reader = Reader(self._receive, _nothing)
+        self.reader = self._make_reader()
         if store is not None:
             store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, _nothing)
 
     # -- the channel ----------------------------------------------------------------------------------------------
     # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
@@ -248,13 +256,17 @@ class Client:
         self.flush()
 
     def _receive(self, timeout: float | None) -> None:
-        work = []
         try:
             messages = self._link.receive(timeout)
         except TimeoutError:  # of the user's own, from a signal handler
             raise
         except (EOFError, OSError):
             raise SystemExit from None
+        self.hear(messages)
+
+    def hear(self, messages: list[Message]) -> None:
+        """Deal with what has come. Whoever reads."""
+        work = []
         for message in messages:
             if message[0] == m.VALUES or message[0] == m.ANSWER:
                 waiting = self._requests.pop(message[1], None)

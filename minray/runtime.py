@@ -115,7 +115,7 @@ class Runtime:
         self._namespace = namespace or os.urandom(16).hex()
         self.closed = False
         self._exiting = False
-        self._reader = Reader(self._receive, pool.wake)
+        self._reader = self._make_reader()
         self._serving = Serving(self._graph, self._outbox, self._namespace)
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
@@ -153,10 +153,19 @@ class Runtime:
                 self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
         self._deliver()
-        self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
-        self._service.start()
+        self._service = self._start_service()
         self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
-        self._monitor.start()
+        if self._service is not None:
+            self._monitor.start()
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, self._pool.wake)
+
+    def _start_service(self) -> threading.Thread | None:
+        """A thread that reads while nobody waits."""
+        service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
+        service.start()
+        return service
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -778,8 +787,9 @@ class Runtime:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
         patience = 0.1 if self._interrupted() else CLOSE_SECONDS
-        self._monitor.close(patience)
-        self._service.join(patience)
+        if self._service is not None:
+            self._monitor.close(patience)
+            self._service.join(patience)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""

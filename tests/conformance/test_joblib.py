@@ -71,7 +71,8 @@ class TestParallel:
 
         assert run(2, [joblib.delayed(fetch)([ref])]) == [3]
 
-    def test_parallel_inside_parallel_runs_in_threads(self) -> None:
+    @pytest.mark.needs("pipes")
+    def test_parallel_inside_parallel_runs_in_threads(self, ray: Any) -> None:
         def outer(count: int) -> Any:
             active = type(joblib.parallel.get_active_backend()[0]).__name__
             return active, sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(count)))
