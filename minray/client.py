@@ -24,11 +24,12 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTem
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
-from minray.exceptions import ActorAlreadyExistsError, DeadlockError, GetTimeoutError, RayTaskError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError, RayTaskError
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
+from minray.session import timed_out
 from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
@@ -479,7 +480,7 @@ class Client:
     def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
         reply, _ = self._request(m.GET, tuple(ids), self._own(timeout), timeout=timeout)
         if reply[0] != m.VALUES:
-            raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+            raise timed_out(timeout)
         values: list[Any] = _Fetched(self, reply)()
         return values
 

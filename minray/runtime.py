@@ -36,7 +36,7 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTempla
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
 from minray.driver_memory import DECISIONS, DriverMemory
-from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
+from minray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
 from minray.machine import gpu_names
@@ -46,6 +46,7 @@ from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.serving import Request, Serving, no_actor
+from minray.session import timed_out
 from minray.sites import caller
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -604,7 +605,7 @@ class Runtime:
     def _await(self, ids: Sequence[int], timeout: float | None) -> None:
         if self._is_deciding() or self._is_delivering():
             if timeout == 0:
-                raise _timed_out(timeout)
+                raise timed_out(timeout)
             raise would_wait()
         waiting = Waiting()
         with self._lock:
@@ -622,7 +623,7 @@ class Runtime:
                     self._graph.unwatched(ids, watch)
         if not done:
             self._check_open()
-            raise _timed_out(timeout)
+            raise timed_out(timeout)
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         if self._shares:
@@ -797,7 +798,3 @@ class Runtime:
         while frame is not None and frame.f_globals is not globals():
             frame = frame.f_back
         return frame is not None
-
-
-def _timed_out(timeout: float | None) -> GetTimeoutError:
-    return GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")

@@ -193,7 +193,7 @@ _PATCHES: list[tuple[Any, str, Any]] = [
 
 
 #: Threads of the present run.
-_started: list[threading.Thread] = []
+_started: list[Any] = []
 
 
 def forget() -> None:
