@@ -61,8 +61,10 @@ def would_wait() -> RuntimeError:
 def never_waiting() -> Iterator[None]:
     """Inside, the calling thread must not wait for minray: others wait for it."""
     me = threading.get_ident()
+    inside = me in NEVER
     NEVER.add(me)
     try:
         yield
     finally:
-        NEVER.discard(me)
+        if not inside:
+            NEVER.discard(me)

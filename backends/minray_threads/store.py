@@ -4,6 +4,10 @@
     spill, or no memory -> an extent of a file that has no name, so that nothing is left of it however the process ends
 
 All stores of a pool share their blocks. Each counts what its own writer fills, as it would in a process of its own.
+
+Other threads wait for who has the lock of the blocks, so that one must not wait for a task. A thread that the garbage
+collector leads here while it has the lock (see `minray.reentry`) finds the books half-way: what it writes stays in
+memory without being counted, what it frees is noted, and freed by the outer call.
 """
 
 from __future__ import annotations
@@ -11,11 +15,13 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
+from minray.backend import ReentrantLock, never_waiting, owner_of
 from minray.disk_space import NO_ROOM, check_room, no_room
 from minray.leases import Leases
 
@@ -34,8 +40,10 @@ class Blocks:
 
     def __init__(self, directory: str, threshold: float) -> None:
         """`directory`: where the disk is; `threshold`: which share of that may be in use."""
-        self.lock = threading.RLock()  # the garbage collector may free something in the middle
-        self.memory: dict[int, tuple[int, bytes]] = {}  # by number: its writer, the block
+        self._lock = ReentrantLock()
+        self.is_locked = owner_of(self._lock)  # by the calling thread, that is
+        self._dropped: deque[Location] = deque()
+        self.memory: dict[int, tuple[int, bytes]] = {}  # by number: its writer (uncounted: -1), the block
         self.used: dict[int, int] = {}  # bytes in memory, by writer
         self.numbers = count(1)
         self.leases = Leases()
@@ -45,10 +53,21 @@ class Blocks:
         self._free: list[tuple[int, int]] = []  # extents of it
         self._end = 0
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else changes anything."""
+        outermost = not self.is_locked()
+        with never_waiting():
+            with self._lock:
+                yield
+            while outermost and self._dropped:
+                with self._lock, suppress(IndexError):
+                    self._free_block(self._dropped.popleft())
+
     def to_disk(self, block: bytes) -> int:
         """Write a block; return where it is. OutOfDiskError: no room."""
         size = _pages(len(block))
-        with self.lock:
+        with self.locked():
             check_room(self._directory, size, self._threshold)
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory)
@@ -98,15 +117,22 @@ class Blocks:
 
     def drop(self, location: Location) -> None:
         """Nobody needs it."""
-        writer, place, on_disk, sizes = location
-        with self.lock:
-            if on_disk:
-                self._give(place, _pages(_total(sizes)))
-            elif self.memory.pop(place, None) is not None:
-                self.used[writer] -= _total(sizes)
+        self._dropped.append(location)
+        if not self.is_locked():
+            with self.locked():
+                pass
+
+    def _free_block(self, location: Location) -> None:
+        _, place, on_disk, sizes = location
+        if on_disk:
+            self._give(place, _pages(_total(sizes)))
+            return
+        writer, _ = self.memory.pop(place, (-1, b""))
+        if writer >= 0:
+            self.used[writer] -= _total(sizes)
 
     def close(self) -> None:
-        with self.lock:
+        with self.locked():
             self.leases.clear()
             self.memory.clear()
             self.used.clear()
@@ -130,7 +156,8 @@ class LocalStore:
     def write(self, parts: Sequence[Any], total: int) -> Location:
         views = [memoryview(part).cast("B") for part in parts]
         sizes = tuple([view.nbytes for view in views])
-        in_memory = self._reserve(_total(sizes))
+        counted = not self._blocks.is_locked()
+        in_memory = not counted or self._reserve(_total(sizes))
         pieces: list[Any] = []
         for view in views:
             pieces += [view, bytes(_aligned(view.nbytes) - view.nbytes)]
@@ -138,14 +165,14 @@ class LocalStore:
         if not in_memory:
             return (self._writer, self._blocks.to_disk(block), True, sizes)
         number = next(self._blocks.numbers)
-        self._blocks.memory[number] = (self._writer, block)
+        self._blocks.memory[number] = (self._writer if counted else -1, block)
         return (self._writer, number, False, sizes)
 
     def _reserve(self, size: int) -> bool:
         """Count `size` bytes as used, if there is as much memory."""
         blocks = self._blocks
         for attempt in range(_ATTEMPTS):
-            with blocks.lock:
+            with blocks.locked():
                 missing = blocks.used[self._writer] + size - self._granted
                 if missing <= 0:
                     blocks.used[self._writer] += size
@@ -155,11 +182,11 @@ class LocalStore:
         return False
 
     def grant(self, amount: int) -> None:
-        with self._blocks.lock:
+        with self._blocks.locked():
             self._granted += amount
 
     def trim(self, amount: int) -> int:
-        with self._blocks.lock:
+        with self._blocks.locked():
             given = max(0, min(amount, self._granted - self._blocks.used[self._writer]))
             self._granted -= given
         return given
@@ -197,7 +224,7 @@ class LocalStore:
     def bury(self, writer: int, kept: Sequence[Location]) -> None:
         blocks = self._blocks
         keep = {location[1] for location in kept if not location[2]}
-        with blocks.lock:
+        with blocks.locked():
             for number in [number for number, (who, _) in blocks.memory.items() if who == writer]:
                 if number not in keep:  # its thread was ended before it could tell of it
                     del blocks.memory[number]
