@@ -149,6 +149,10 @@ class SteppedClient(_Stepped, Client):
         self.always_read = True
         return SteppedReader(self._stepper)
 
+    def turn(self, what: str) -> None:
+        """Others may go first."""
+        self._stepper.turn(what)
+
     def flush_if_needed(self) -> None:
         """Send what there is to send."""
         if self._outbox or self.counts.noted:
@@ -265,6 +269,7 @@ class SteppedWorker(Worker):
         self.client.is_cancelled = calls.is_cancelled
         calls.interruptible = interruptible(calls.cancelled)
         calls.producers.batch_seconds = -1.0
+        calls.producers.turn = self.client.turn
         self.client.post((m.HELLO, os.getpid()))
         self.client.flush()
 

@@ -56,6 +56,7 @@ class Producers:
         self.client = client
         self.shared: Quota | None = None  # the actor's
         self.batch_seconds = BATCH_SECONDS  # below zero: nothing waits for company
+        self.turn: Callable[[str], None] | None = None  # lets others go on when something was yielded
         self._lock = client.reader.lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
         self._waiting: list[Waiting | _Awaited] = []
@@ -257,6 +258,8 @@ class Producer:
         else:
             for one in self._parts(item):
                 self._add(one)
+        if self._producers.turn is not None:
+            self._producers.turn("yield")
 
     def _parts(self, item: Any) -> Any:
         size = self._group

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Steps after which a run is taken for one that never ends.
 MAX_STEPS = 100_000
+#: How long (s, real ones) who is interrupted waits for the thread that runs to come to its next step.
+STUCK_SECONDS = 2.0
 #: So often in a row one agent may go on while others could: then they are let, lest who polls keeps them from it.
 PATIENCE = 64
 #: How long anything that can happen may be put off by events that take time: no computer is slower than that.
@@ -69,6 +71,7 @@ class Simulation:
         self._repeats = 0
         self._looked_in = self._looks = 0
         self.closed = False
+        self.stuck = False  # a thread was left behind where it waits for something outside
         self.crash: BaseException | None = None
         self.explain: Callable[[], str] = str
         self.dropped: Sequence[Any] = ()  # references that the driver has dropped, and that nobody has given back yet
@@ -241,7 +244,9 @@ class Simulation:
             me.gate.acquire()
         except BaseException as error:  # Ctrl-C, say: another thread is running, and passes this on when it stops
             self.crash = error
-            me.gate.acquire()
+            if not me.gate.acquire(timeout=STUCK_SECONDS):
+                self.closed = self.stuck = True  # it waits for something outside, and may do so for ever
+                raise
 
     def _switch(self, fiber: Fiber) -> None:
         self.running = fiber
@@ -386,7 +391,7 @@ class Simulation:
         self.closed = True
         self.ready.clear()
         for fiber in list(self.fibers.values()):
-            if fiber is not self.main:
+            if fiber is not self.main and not self.stuck:
                 fiber.error = Ended()
                 self._switch(fiber)
                 self.main.gate.acquire()  # until its host is idle

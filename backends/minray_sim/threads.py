@@ -11,6 +11,7 @@ import queue
 import re
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,8 @@ def forget() -> None:
         if hasattr(thread, "_is_stopped"):  # up to Python 3.12
             thread._is_stopped = True
         elif hasattr(thread, "_handle"):
-            thread._handle._set_done()
+            with suppress(RuntimeError):  # it has no real thread, of which there would be something to say
+                thread._handle._set_done()
     _started.clear()
     pools = sys.modules.get("concurrent.futures.thread")
     queues = {} if pools is None else pools._threads_queues

@@ -80,7 +80,8 @@ class TestParallel:
         calls = (joblib.delayed(outer)(count) for count in range(4))
         assert run(2, calls) == [("ThreadingBackend", total) for total in (0, 0, 1, 3)]
 
-    def test_what_needs_shared_memory_runs_in_threads(self) -> None:
+    @pytest.mark.needs("pipes")
+    def test_what_needs_shared_memory_runs_in_threads(self, ray: Any) -> None:
         got: list[int] = []
         run(2, (joblib.delayed(got.append)(i) for i in range(3)), require="sharedmem")
         assert sorted(got) == [0, 1, 2]
@@ -100,6 +101,7 @@ class TestParallel:
             run(2, [joblib.delayed(flags.wait)("never")], timeout=0.1)
         flags.up("never")
 
+    @pytest.mark.needs("pipes")
     def test_scikit_learn_runs_on_it(self) -> None:
         datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
         from sklearn.ensemble import RandomForestClassifier
