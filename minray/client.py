@@ -247,6 +247,8 @@ class Client:
                 if outbox:
                     try:
                         self._link.send(outbox)
+                    except TimeoutError:  # of the user's own, from a signal handler, which runs when all has been sent
+                        raise
                     except (EOFError, OSError):
                         raise SystemExit from None
             if not self._outbox:
@@ -296,8 +298,8 @@ class Client:
         waiting.thread = get_ident()
         number = next(self._numbers)
         self._requests[number] = waiting
-        self._send((op, number, *rest))
         try:
+            self._send((op, number, *rest))
             in_time = self.reader.wait(waiting, timeout)
             if not in_time:
                 self._send((m.FORGET, number))

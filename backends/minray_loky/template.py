@@ -205,9 +205,8 @@ class _Template:
         """Give workers a moment to end by themselves (their channels are closed), then kill them."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         deadline = time.monotonic() + GRACE_SECONDS
-        killed = False
         while self._pids:
-            late = time.monotonic() > deadline  # read once a round: between two readings a kill would be lost
+            late = time.monotonic() > deadline
             for worker, pid in list(self._pids.items()):
                 try:
                     done, _ = os.waitpid(pid, os.WNOHANG)
@@ -216,10 +215,9 @@ class _Template:
                 if done:
                     del self._pids[worker]
                     _kill_rest(pid)
-                elif late and not killed:
+                elif late:  # again and again until it is gone: a kill may come before it is a group of its own
                     with suppress(OSError):
                         os.killpg(pid, signal.SIGKILL)
-            killed = late
             if self._pids:
                 time.sleep(0.001)
 
