@@ -38,13 +38,13 @@ def system(name: str, module: str, requires: str, start: dict[str, Any], can: se
 
 
 #: The matrix. Capabilities: "processes" means that tasks run outside the driver's process, and may crash; "clock" that
-#: time is the world's; "pipes" that what is not minray's may be waited for.
+#: time is the world's; "pipes" that what is not minray's may be waited for; "store" that memory for values is limited.
 BACKENDS = [
-    system("threads", "minray", "minray_threads", start={"backend": "threads"}, can={"clock", "pipes"}),
-    system("loky", "minray", "minray_loky", start={"backend": "loky"}, can={"clock", "pipes", "processes"}),
+    system("threads", "minray", "minray_threads", start={"backend": "threads"}, can={"clock", "pipes", "store"}),
+    system("loky", "minray", "minray_loky", start={"backend": "loky"}, can={"clock", "pipes", "processes", "store"}),
     system("sim", "minray", "minray_sim", start={"backend": "sim"}, can=set()),  # first-in-first-out: see `ray`
 ]
-ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"clock", "pipes", "processes"})]
+ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"clock", "pipes", "processes", "store"})]
 
 #: The session that all tests but those with one of their own share.
 SHARED: dict[str, Any] = {"num_cpus": 2, "num_gpus": 2, "resources": {"special": 2}, "labels": {"zone": "a"}}
