@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What a call seems to take at least (s): too long for others to be sent ahead of it, so that every task that waits is
 #: the scheduler's, and every one that was sent can begin.
-CALL_SECONDS = 0.01
+CALL_SECONDS = 0.1
 #: The last words of a call.
 _ANSWERS = frozenset({m.DONE, m.FAILED, m.CREATED})
 

@@ -123,7 +123,7 @@ def report(rows: list[Row], runs: int) -> str:
         "the depth given: how many events must happen in a certain order for it to show. *n* agents, *k* choices are",
         f"the most that were seen in {PROBES} runs. A rate is the share of runs, each with a seed of its own, in which",
         "the bug showed; in brackets, the median number of runs until it does. PCT promises a rate of at least",
-        "1 / (n k^(d-1)), for bugs that need no fault: faults are drawn apart, with a probability of 0.05 at each choice.",
+        "1 / (n k^(d-1)) for bugs that need no fault (faults are drawn apart, with a probability of 0.05 a choice).",
         f"*Delay* is the run in which the exhaustive search with at most {DELAYS} delays finds it.",
         "*Shrunk* is how many deviations from first-in-first-out (faults included) the first schedule found had, and",
         "has when it is shrunk. *Twin* is how many schedules the fixed program has survived, by turns under the four",

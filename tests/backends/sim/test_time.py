@@ -149,8 +149,7 @@ def test_who_waits_for_the_clock_alone_sees_it_go_on(simulate: Any) -> None:
 
 
 def test_clocks_are_real_again_afterwards(simulate: Any) -> None:
-    before: tuple[Any, ...]
-    before = time.sleep, time.time, time.monotonic, time.perf_counter, sleep_by_name, threading.Lock
+    before: tuple[Any, ...] = (time.sleep, time.time, time.monotonic, time.perf_counter, sleep_by_name, threading.Lock)
     inside = simulate(lambda: (time.sleep, time.time, time.monotonic, time.perf_counter, sleep_by_name, threading.Lock))
     assert all(one is not other for one, other in zip(inside[0], before))
     assert (time.sleep, time.time, time.monotonic, time.perf_counter, sleep_by_name, threading.Lock) == before
