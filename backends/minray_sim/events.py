@@ -36,44 +36,23 @@ class Event:
     which it became possible, `since` the time (s) then.
     """
 
-    __slots__ = (
-        "_label",
-        "act",
-        "agent_of",
-        "cause",
-        "fiber",
-        "key",
-        "kind",
-        "name",
-        "number",
-        "place",
-        "since",
-        "subject",
-    )
+    # Most events need few of these: what a class has costs nothing to make.
+    fiber: Fiber | None = None
+    act: Callable[[], None] | None = None
+    place: Any = None
+    subject: Any = None
+    cause = 0
+    since = 0.0
+    key = 0
+    agent_of: Callable[[Event], str] | None = None
+    _label: str | None = None
 
-    def __init__(
-        self,
-        kind: str,
-        number: int,
-        name: Callable[[Event], str] | str,
-        fiber: Fiber | None = None,
-        act: Callable[[], None] | None = None,
-        place: Any = None,
-        subject: Any = None,
-        cause: int = 0,
-    ) -> None:
+    def __init__(self, kind: str, number: int, name: Callable[[Event], str] | str, fiber: Fiber | None = None) -> None:
         self.kind = kind
         self.number = number  # in the order in which events became possible
         self.name = name
-        self.fiber = fiber
-        self.act = act
-        self.place = place
-        self.subject = subject
-        self.cause = cause
-        self.since = 0.0  # when it became possible
-        self.key = 0
-        self.agent_of: Callable[[Event], str] | None = None
-        self._label: str | None = None
+        if fiber is not None:
+            self.fiber = fiber
 
     @property
     def label(self) -> str:

@@ -117,8 +117,8 @@ class Faults:
 
 
 def _fault(kind: str, what: str, act: Callable[[], None]) -> Event:
-    event = Event(FAULT, 0, what, None, act)
-    event.subject = kind
+    event = Event(FAULT, 0, what)
+    event.act, event.subject = act, kind
     return event
 
 

@@ -21,8 +21,6 @@ from minray_sim import active
 from minray_sim.events import Event
 
 if TYPE_CHECKING:
-    from random import Random
-
     from minray_sim.simulation import Simulation
 
 
@@ -33,44 +31,23 @@ class Ended(SystemExit):
 class Fiber:
     """One flow of control: the driver's, that of a call, or a thread's."""
 
-    __slots__ = (
-        "call",
-        "deadline",
-        "done",
-        "error",
-        "event",
-        "gate",
-        "ident",
-        "interrupted",
-        "joiners",
-        "_name",
-        "place",
-        "random",
-        "resumed",
-        "simulation",
-        "timed_out",
-        "timer",
-        "wants",
-    )
+    ident = 0
+    event: Event | None = None  # it can go on
+    deadline: float | None = None
+    timer = ""
+    timed_out = False
+    call = 0  # what it runs, if that can be interrupted
+    interrupted = False
+    error: BaseException | None = None  # to be raised when it goes on
+    wants: tuple[str, tuple[int, ...]] | None = None
+    resumed = 0
+    done = False
 
     def __init__(self, simulation: Simulation, name: Event | str, gate: Any, place: Any = None) -> None:
         self.simulation = simulation
         self._name = name  # or the event in which it has begun
         self.gate = gate  # its thread sleeps on it
         self.place = place  # the worker that it belongs to
-        self.ident = 0
-        self.event: Event | None = None  # it can go on
-        self.deadline: float | None = None
-        self.timer = ""
-        self.timed_out = False
-        self.call = 0  # what it runs, if that can be interrupted
-        self.interrupted = False
-        self.error: BaseException | None = None  # to be raised when it goes on
-        self.wants: tuple[str, tuple[int, ...]] | None = None
-        self.resumed = 0
-        self.done = False
-        self.joiners: list[Fiber] = []
-        self.random: Random | None = None
 
     @property
     def label(self) -> str:

@@ -124,10 +124,10 @@ class Place:
 
     def _queue(self, op: int, message: Message) -> None:
         pool = self.pool
-        event = Event(CALL if op == m.CALL else START, pool.simulation.number(), pool.name_event, place=self)
+        event = Event(CALL if op == m.CALL else START, pool.simulation.number(), pool.name_event)
+        event.place = self
         event.subject = message
         event.act = partial(self._run, event)
-        event.key = 0
         if op == m.CREATE:
             self.is_actor = True
             self._actor = message[1]
@@ -196,7 +196,9 @@ class Place:
     def _run(self, event: Event) -> None:
         """Run a call to its end; on a host."""
         self._take(event)
+        event.act = None  # which holds the event
         self._begun[event.subject[1]] = self.pool.simulation.now
+        event.act = None  # which holds the event
         if event.kind == CALL and self.worker.concurrent:
             self._offer()
             self.worker.step(event.subject)
@@ -249,7 +251,8 @@ class Place:
     def _announce(self) -> None:
         """The next answer can reach the owner."""
         pool = self.pool
-        event = self.answer = Event(END, pool.simulation.number(), pool.name_event, place=self)
+        event = self.answer = Event(END, pool.simulation.number(), pool.name_event)
+        event.place = self
         event.subject = self._answers[0]
         event.act = self._deliver
         pool.simulation.add(event)

@@ -144,7 +144,8 @@ class Simulation:
 
     def spawn(self, label: str, place: Any, function: Callable[[], None]) -> Event:
         """A thread of the user's, or of a concurrent actor, can begin."""
-        event = Event(THREAD, self.number(), label, None, function, place)
+        event = Event(THREAD, self.number(), label)
+        event.act, event.place = function, place
         self.add(event)
         return event
 
@@ -288,8 +289,6 @@ class Simulation:
             leave()
             fiber.done = True
             del self.fibers[host.ident]
-            for joiner in fiber.joiners:
-                self.enable(joiner)
 
     def _count(self) -> None:
         self.steps += 1
