@@ -123,7 +123,8 @@ def report(rows: list[Row], runs: int) -> str:
         "the depth given: how many events must happen in a certain order for it to show. *n* agents, *k* choices are",
         f"the most that were seen in {PROBES} runs. A rate is the share of runs, each with a seed of its own, in which",
         "the bug showed; in brackets, the median number of runs until it does. PCT promises a rate of at least",
-        "1 / (n k^(d-1)) for bugs that need no fault (faults are drawn apart, with a probability of 0.05 a choice).",
+        "1 / (n k^(d-1)) for bugs that need no fault (faults are drawn apart, with a probability of 0.05 a choice),",
+        "which the measured rate keeps if it is not lower by more than two standard errors.",
         f"*Delay* is the run in which the exhaustive search with at most {DELAYS} delays finds it.",
         "*Shrunk* is how many deviations from first-in-first-out (faults included) the first schedule found had, and",
         "has when it is shrunk. *Twin* is how many schedules the fixed program has survived, by turns under the four",
@@ -134,7 +135,7 @@ def report(rows: list[Row], runs: int) -> str:
     ]
     for row in rows:
         rates = {name: f"{row.rates[name]:.3f} ({row.firsts[name]:g})" for name in STRATEGIES}
-        kept = f"{row.bound:.2g}: {'yes' if row.rates['pct'] >= row.bound else '**no**'}"
+        kept = f"{row.bound:.2g}: {'yes' if keeps(row, runs) else '**no**'}"
         cells = [
             row.race.name,
             row.race.about,
@@ -154,13 +155,18 @@ def report(rows: list[Row], runs: int) -> str:
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     found = sum(bool(row.shrunk) for row in rows)
-    lines += ["", f"{found} of {len(rows)} bugs were found by the random walk; {_kept(rows)}."]
+    lines += ["", f"{found} of {len(rows)} bugs were found by the random walk; {_kept(rows, runs)}."]
     return "\n".join(lines) + "\n"
 
 
-def _kept(rows: list[Row]) -> str:
+def keeps(row: Row, runs: int) -> bool:
+    """Whether PCT's rate is what is promised, give or take two standard errors of so many runs."""
+    return row.rates["pct"] >= row.bound - 2 * (row.bound * (1 - row.bound) / runs) ** 0.5
+
+
+def _kept(rows: list[Row], runs: int) -> str:
     promised = [row for row in rows if not row.race.faults]
-    kept = sum(row.rates["pct"] >= row.bound for row in promised)
+    kept = sum(keeps(row, runs) for row in promised)
     return f"PCT kept its promise for {kept} of the {len(promised)} to which it applies"
 
 
