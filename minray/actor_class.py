@@ -234,7 +234,8 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
     def _prepare(self) -> None:
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             self.__dict__[attribute] = getattr(self._class, attribute)
-        self._methods: dict[str, dict[str, Any]] | None = None
+        self._methods: dict[str, dict[str, Any]] | None = None  # found out at the first need, as is the next
+        self._is_async = False
         self._templates: WeakKeyDictionary[Session, ActorTemplate] = WeakKeyDictionary()
 
     @property
@@ -265,10 +266,10 @@ class ActorClass(Remote[[Never], "_TypedHandle[T] | type[T]"], Generic[T, C_co])
         template = self._templates.get(session)
         if template is None:
             if self._methods is None:
-                self._methods = _methods_of(self._class)
+                self._methods, self._is_async = _methods_of(self._class), has_coroutines(self._class)
             code = session.code(self._class, f"{self.__module__}.{self.__qualname__}")
             template = _options.actor_template(
-                session, code, self.__name__, self._methods, self._options, has_coroutines(self._class)
+                session, code, self.__name__, self._methods, self._options, self._is_async
             )
             self._templates[session] = template
         init = template.methods.get("__init__")  # missing if it is object's

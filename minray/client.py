@@ -24,11 +24,12 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTem
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
-from minray.exceptions import ActorAlreadyExistsError, DeadlockError, GetTimeoutError, RayTaskError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError, RayTaskError
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
+from minray.session import timed_out
 from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
@@ -74,6 +75,11 @@ class Counts:
     def drop(self, id: int) -> None:
         """One less is."""
         self._noted.append(id)
+
+    @property
+    def noted(self) -> bool:
+        """Whether something has happened since `settle`."""
+        return bool(self._noted)
 
     def settle(self) -> tuple[tuple[int, int], ...]:
         """What goes back to the owner by now. One thread at a time."""
@@ -206,9 +212,12 @@ class Client:
         self._on_work: Callable[[list[Message]], None] = list.clear
         self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
-        self.reader = Reader(self._receive, _nothing)
+        self.reader = self._make_reader()
         if store is not None:
             store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, _nothing)
 
     # -- the channel ----------------------------------------------------------------------------------------------
     # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
@@ -250,13 +259,17 @@ class Client:
         self.flush()
 
     def _receive(self, timeout: float | None) -> None:
-        work = []
         try:
             messages = self._link.receive(timeout)
         except TimeoutError:  # of the user's own, from a signal handler
             raise
         except (EOFError, OSError):
             raise SystemExit from None
+        self.hear(messages)
+
+    def hear(self, messages: list[Message]) -> None:
+        """Deal with what has come. Whoever reads."""
+        work = []
         for message in messages:
             if message[0] == m.VALUES or message[0] == m.ANSWER:
                 waiting = self._requests.pop(message[1], None)
@@ -469,7 +482,7 @@ class Client:
     def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
         reply, _ = self._request(m.GET, tuple(ids), self._own(timeout), timeout=timeout)
         if reply[0] != m.VALUES:
-            raise GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+            raise timed_out(timeout)
         values: list[Any] = _Fetched(self, reply)()
         return values
 

@@ -189,6 +189,10 @@ class DeadlockError(RayError):
     """
 
 
+class LivelockError(RayError):
+    """A simulated run has not ended after very many steps: something goes on for ever. (Ray would, too.)"""
+
+
 # --- Workers, actors and nodes that died -------------------------------------------------------------------------
 
 

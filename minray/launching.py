@@ -41,4 +41,6 @@ def start(
         address=options.pop("address", None),
         options=options,
     )
-    return Runtime(backend(), config, namespace, labels, runtime_env)
+    pool = backend()
+    kind: type[Runtime] = getattr(pool, "runtime", Runtime)
+    return kind(pool, config, namespace, labels, runtime_env)

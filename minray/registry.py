@@ -32,7 +32,8 @@ def choose(backend: str | None, address: str | None, local_mode: bool = False) -
     backend is named, the form of the address tells it; if there is no address either, it is loky. ValueError: the two
     contradict each other, or no backend takes such an address.
     """
-    named = backend or ("threads" if local_mode else os.environ.get("MINRAY_BACKEND") or None)
+    replayed = "sim" if os.environ.get("MINRAY_REPLAY") else None
+    named = backend or replayed or ("threads" if local_mode else os.environ.get("MINRAY_BACKEND") or None)
     if local_mode and named != "threads":
         raise ValueError(
             f"local_mode=True means backend='threads', but backend={backend!r} was given. Leave one of them out."

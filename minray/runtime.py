@@ -36,7 +36,7 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTempla
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
 from minray.driver_memory import DECISIONS, DriverMemory
-from minray.exceptions import ActorDiedError, GetTimeoutError, RaySystemError, RayTaskError
+from minray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.listing import Listing
 from minray.machine import gpu_names
@@ -46,6 +46,7 @@ from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
 from minray.serving import Request, Serving, no_actor
+from minray.session import timed_out
 from minray.sites import caller
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -115,7 +116,7 @@ class Runtime:
         self._namespace = namespace or os.urandom(16).hex()
         self.closed = False
         self._exiting = False
-        self._reader = Reader(self._receive, pool.wake)
+        self._reader = self._make_reader()
         self._serving = Serving(self._graph, self._outbox, self._namespace)
         self._handlers = self._serving.handlers
         self._handlers[m.LOST] = self._on_lost
@@ -153,10 +154,19 @@ class Runtime:
                 self._places.join(node, head, (labels or {}) if head else {})
             self._carry_out()
         self._deliver()
-        self._service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
-        self._service.start()
+        self._service = self._start_service()
         self._monitor = Monitor(self._graph, config.memory_threshold, config.memory_refresh, self._decide)
-        self._monitor.start()
+        if self._service is not None:
+            self._monitor.start()
+
+    def _make_reader(self) -> Reader:
+        return Reader(self._receive, self._pool.wake)
+
+    def _start_service(self) -> threading.Thread | None:
+        """A thread that reads while nobody waits."""
+        service = threading.Thread(target=self._serve, name="minray-service", daemon=True)
+        service.start()
+        return service
 
     # -- decide and act -------------------------------------------------------------------------------------------
 
@@ -595,7 +605,7 @@ class Runtime:
     def _await(self, ids: Sequence[int], timeout: float | None) -> None:
         if self._is_deciding() or self._is_delivering():
             if timeout == 0:
-                raise _timed_out(timeout)
+                raise timed_out(timeout)
             raise would_wait()
         waiting = Waiting()
         with self._lock:
@@ -613,7 +623,7 @@ class Runtime:
                     self._graph.unwatched(ids, watch)
         if not done:
             self._check_open()
-            raise _timed_out(timeout)
+            raise timed_out(timeout)
 
     def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
         if self._shares:
@@ -778,8 +788,9 @@ class Runtime:
             self._take_back()
         # A signal handler that ends the run may have stopped this thread where it has the lock: do not wait long then.
         patience = 0.1 if self._interrupted() else CLOSE_SECONDS
-        self._monitor.close(patience)
-        self._service.join(patience)
+        if self._service is not None:
+            self._monitor.close(patience)
+            self._service.join(patience)
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is also further out in a function of this file: under a signal handler, say."""
@@ -787,7 +798,3 @@ class Runtime:
         while frame is not None and frame.f_globals is not globals():
             frame = frame.f_back
         return frame is not None
-
-
-def _timed_out(timeout: float | None) -> GetTimeoutError:
-    return GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")

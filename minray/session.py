@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from minray import interrupts
+from minray.exceptions import GetTimeoutError
 
 if TYPE_CHECKING:
     from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
@@ -167,6 +168,11 @@ def asked_about(refs: Session) -> Session:
     if interrupts.put_off:
         interrupts.deliver()
     return _thread.session or refs
+
+
+def timed_out(timeout: float | None) -> GetTimeoutError:
+    """What `Session.get` raises when its time is over."""
+    return GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
 
 
 def set_starter(start: Callable[[], object]) -> None:

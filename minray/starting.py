@@ -30,6 +30,8 @@ _exit_hook = False
 _context: Context | None = None
 #: Ends the server that exports the metrics of the run, if `init` was given a port for it.
 _stop_exporting: Callable[[], None] | None = None
+#: The run that is on was started by somebody who runs a program (`minray.testing`), which may start one of its own.
+provisional = False
 
 
 #: Ray's keywords that say where and how its servers run and write logs. minray has no servers: they change nothing.
@@ -139,25 +141,29 @@ def init(
         namespace: Where named actors of this run are looked up.
         ignore_reinit_error: Return the context of the run that exists instead of raising RuntimeError.
         log_to_driver: Whether prints of workers appear here. Default: yes.
-        others: Ray's other keywords: `_memory`, `object_spilling_directory` (where that disk is; default: the
-            temporary directory), `_system_config` (see `minray.settings`). `_metrics_export_port` serves what
-            `minray.util.metrics` records, with `prometheus_client`, at that port of 127.0.0.1; without it nothing is
-            served. Those about Ray's servers and logs have no effect.
+        others: Keywords of the backend's own (sim: seed, strategy, faults, max_steps), and Ray's other ones: `_memory`,
+            `object_spilling_directory` (where that disk is; default: the temporary directory), `_system_config` (see
+            `minray.settings`). `_metrics_export_port` serves what `minray.util.metrics` records, with
+            `prometheus_client`, at that port of 127.0.0.1; without it nothing is served. Those about Ray's servers and
+            logs have no effect.
 
     Returns:
         A context manager that shuts the run down when it is left.
     """
     if sys.is_finalizing():  # somebody's __del__: no thread can be started any more
         raise RuntimeError("minray cannot start a run: the interpreter is exiting.")
+    own: dict[str, Any] = {}  # what only the backend can know
     for name, value in others.items():
         if name in _PLANNED:
             if value not in _PLANNED[name]:
                 raise NotImplementedError(f"minray.init does not carry out {name}={value!r} yet. Leave it out.")
         elif name not in _ABOUT_SERVERS and name not in _ABOUT_MEMORY and name != "_metrics_export_port":
-            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+            own[name] = value
     port = others.get("_metrics_export_port")
     if port is not None and not (isinstance(port, int) and 0 <= port < 1 << 16):
         raise ValueError(f"_metrics_export_port must be None or a port, 0 to 65535, got: {port!r}.")
+    if own:
+        _check_own(own, backend, address, local_mode)
     _check_init(num_cpus, num_gpus, resources, object_store_memory, others.get("_memory"), namespace)
     system_config = check_system_config(others.get("_system_config"))
     check_labels(labels)
@@ -166,6 +172,8 @@ def init(
 
         check_job(runtime_env)
     with _starting:
+        if provisional and is_initialized():
+            shutdown()
         if is_initialized():
             if ignore_reinit_error:
                 return _context or Context("worker", None)
@@ -196,6 +204,7 @@ def init(
             "memory_refresh": number("memory_monitor_refresh_ms", 250, system_config) / 1000,
             "labels": labels,
             "runtime_env": runtime_env,
+            **own,
         }
         if port is not None:
             _start_exporting(port)
@@ -248,6 +257,14 @@ def _start(
     return context
 
 
+def _check_own(own: dict[str, Any], backend: Any, address: str | None, local_mode: bool) -> None:
+    """RuntimeError: the backend takes no such keywords."""
+    factory = backend if callable(backend) else registry.load(registry.choose(backend, address, local_mode)[0])
+    for name in own:
+        if name not in getattr(factory, "keywords", ()):
+            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+
+
 def _check_init(
     num_cpus: Any, num_gpus: Any, resources: Any, object_store_memory: Any, memory: Any, namespace: Any
 ) -> None:
@@ -292,7 +309,8 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
     Inside a task it has no effect either, but a warning: the run belongs to its driver.
     """
-    global _run, _context
+    global _run, _context, provisional
+    provisional = False
     session = current()
     if session is not None and session is not _run:
         warnings.warn("minray.shutdown() inside a task has no effect: its driver ends the run.", stacklevel=2)

@@ -33,6 +33,8 @@ from minray.yielding import Quota
 class Worker:
     """One worker, from its hello to its end."""
 
+    session: type[Client] = Client
+
     def __init__(
         self,
         number: int,
@@ -43,7 +45,7 @@ class Worker:
         label: Callable[[str], None] | None = None,
     ) -> None:
         """`label` is told the name of what runs, for the lines it prints."""
-        self.client = Client(number, link, store, isolate, in_process)
+        self.client = self.session(number, link, store, isolate, in_process)
         self._link = link
         self._store = store
         self._todo: deque[Message] = deque()

@@ -55,6 +55,8 @@ class Producers:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.shared: Quota | None = None  # the actor's
+        self.batch_seconds = BATCH_SECONDS  # below zero: nothing waits for company
+        self.turn: Callable[[str], None] | None = None  # lets others go on when something was yielded
         self._lock = client.reader.lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
         self._waiting: list[Waiting | _Awaited] = []
@@ -256,6 +258,8 @@ class Producer:
         else:
             for one in self._parts(item):
                 self._add(one)
+        if self._producers.turn is not None:
+            self._producers.turn("yield")
 
     def _parts(self, item: Any) -> Any:
         size = self._group
@@ -278,7 +282,7 @@ class Producer:
             self._values.append(value)
             number = len(self._values)
         # References in it must reach the owner before the generator goes on, and perhaps lets go of its own.
-        if value[2] or perf_counter() - self._left > BATCH_SECONDS or number >= BATCH_ITEMS:
+        if value[2] or perf_counter() - self._left > self._producers.batch_seconds or number >= BATCH_ITEMS:
             self.flush()
         elif number == 1:
             self._producers.late(self)

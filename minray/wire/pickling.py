@@ -131,8 +131,34 @@ def code_dumps(target: Any, in_process: bool = False) -> tuple[bytes, list[int]]
     return stream.getvalue(), refs
 
 
-#: Functions and classes that were pickled for this process, by id. Kept, as the code they stand for is.
+#: Functions and classes that were pickled for this process, by a number. Kept, as the code they stand for is, until the
+#: end of a run that can tell which those of its own are (`forget_code`). No number is used twice.
 _alive: dict[int, Any] = {}
+_numbers: dict[int, int] = {}  # by the object's id
+_last_number = 0
+
+
+def _number(obj: Any) -> int:
+    global _last_number
+    number = _numbers.get(id(obj))
+    if number is None:
+        number = _last_number = _last_number + 1
+        _numbers[id(obj)] = number
+        _alive[number] = obj
+    return number
+
+
+def last_code() -> int:
+    """A mark for `forget_code`."""
+    return _last_number
+
+
+def forget_code(mark: int) -> None:
+    """Forget functions and classes that were pickled for this process since `last_code` said `mark`."""
+    for number in range(mark + 1, _last_number + 1):
+        obj = _alive.pop(number, None)
+        if obj is not None:
+            del _numbers[id(obj)]
 
 
 class _Alive:
@@ -156,19 +182,17 @@ def _reduce_alive(obj: Any) -> Any:
             return None  # some of them have names that cannot be looked up; cloudpickle knows which
         if any(getattr(member, "__closure__", None) for member in vars(obj).values()):
             return None  # what its methods close over is copied
-        _alive[id(obj)] = obj
-        return _living, (id(obj),)
+        return _living, (_number(obj),)
     if (
         type(obj) is not FunctionType
         or obj.__module__ == __name__
         or obj.__globals__ is not getattr(sys.modules.get(obj.__module__), "__dict__", None)
     ):
         return None
-    _alive[id(obj)] = obj
     if not obj.__closure__:
-        return _living, (id(obj),)
+        return _living, (_number(obj),)
     # Cells are filled in afterwards: what is in them may refer to the function itself.
-    return _clone, (id(obj),), [_content(cell) for cell in obj.__closure__], None, None, _fill_cells
+    return _clone, (_number(obj),), [_content(cell) for cell in obj.__closure__], None, None, _fill_cells
 
 
 class _Empty:

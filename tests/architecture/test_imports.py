@@ -23,6 +23,7 @@ IMPURE = {
 CONTRACT = (
     *("minray.backend", "minray.exceptions", "minray.machine", "minray.wire", "minray.worker"),
     *("minray.disk_space", "minray.leases"),  # what stores have in common
+    "minray.stepping",  # sessions for a backend that decides who goes on
 )
 
 #: What `import minray` must not pay for: each costs more than all of minray.

@@ -37,15 +37,22 @@ def system(name: str, module: str, requires: str, start: dict[str, Any], can: se
     return pytest.param(System(name, module, start, frozenset(can)), id=name, marks=missing)
 
 
-#: The matrix. A capability: "processes" means that tasks run outside the driver's process, and may crash.
+#: The matrix. Capabilities: "processes" means that tasks run outside the driver's process, and may crash; "clock" that
+#: time is the world's; "pipes" that what is not minray's may be waited for; "store" that memory for values is limited.
 BACKENDS = [
-    system("threads", "minray", "minray_threads", start={"backend": "threads"}, can=set()),
-    system("loky", "minray", "minray_loky", start={"backend": "loky"}, can={"processes"}),
+    system("threads", "minray", "minray_threads", start={"backend": "threads"}, can={"clock", "pipes", "store"}),
+    system("loky", "minray", "minray_loky", start={"backend": "loky"}, can={"clock", "pipes", "processes", "store"}),
+    system("sim", "minray", "minray_sim", start={"backend": "sim"}, can=set()),  # first-in-first-out: see `ray`
 ]
-ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"processes"})]
+ORACLE = [system("ray", "ray", "ray", start={"include_dashboard": False}, can={"clock", "pipes", "processes", "store"})]
 
 #: The session that all tests but those with one of their own share.
 SHARED: dict[str, Any] = {"num_cpus": 2, "num_gpus": 2, "resources": {"special": 2}, "labels": {"zone": "a"}}
+
+
+#: How sim orders what could happen in any order. Most tests hold under any schedule (``MINRAY_STRATEGY=random``, with
+#: another MINRAY_SEED each time); some say what happens where nobody is in a hurry.
+SCHEDULE = os.environ.get("MINRAY_STRATEGY", "fifo")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,11 +105,13 @@ def ray(target: System, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     module = importlib.import_module(target.module)
     if request.node.get_closest_marker("own_session"):
         monkeypatch.setenv("MINRAY_BACKEND", target.name)
+        monkeypatch.setenv("MINRAY_STRATEGY", SCHEDULE)
         module.shutdown()
         yield module
         module.shutdown()
     else:
         if not module.is_initialized():
+            monkeypatch.setenv("MINRAY_STRATEGY", SCHEDULE)
             module.init(**target.start, **SHARED)
         yield module
 

@@ -152,6 +152,7 @@ def test_one_cpu_is_enough_for_any_depth(ray: Any) -> None:
         assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:]))  # noqa: RUF007
 
 
+@pytest.mark.needs("clock")
 def test_shutdown_does_not_wait_for_what_still_runs(ray: Any, flags: Any) -> None:
     @ray.remote
     def endless() -> None:

@@ -71,7 +71,8 @@ class TestParallel:
 
         assert run(2, [joblib.delayed(fetch)([ref])]) == [3]
 
-    def test_parallel_inside_parallel_runs_in_threads(self) -> None:
+    @pytest.mark.needs("pipes")
+    def test_parallel_inside_parallel_runs_in_threads(self, ray: Any) -> None:
         def outer(count: int) -> Any:
             active = type(joblib.parallel.get_active_backend()[0]).__name__
             return active, sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(count)))
@@ -79,7 +80,8 @@ class TestParallel:
         calls = (joblib.delayed(outer)(count) for count in range(4))
         assert run(2, calls) == [("ThreadingBackend", total) for total in (0, 0, 1, 3)]
 
-    def test_what_needs_shared_memory_runs_in_threads(self) -> None:
+    @pytest.mark.needs("pipes")
+    def test_what_needs_shared_memory_runs_in_threads(self, ray: Any) -> None:
         got: list[int] = []
         run(2, (joblib.delayed(got.append)(i) for i in range(3)), require="sharedmem")
         assert sorted(got) == [0, 1, 2]
@@ -99,6 +101,7 @@ class TestParallel:
             run(2, [joblib.delayed(flags.wait)("never")], timeout=0.1)
         flags.up("never")
 
+    @pytest.mark.needs("pipes")
     def test_scikit_learn_runs_on_it(self) -> None:
         datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
         from sklearn.ensemble import RandomForestClassifier

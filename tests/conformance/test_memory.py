@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.own_session, pytest.mark.slow]
+pytestmark = [pytest.mark.own_session, pytest.mark.slow, pytest.mark.needs("store")]
 
 MiB = 1 << 20
 

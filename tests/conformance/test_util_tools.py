@@ -58,7 +58,7 @@ def test_a_global_of_a_function_is_found(inspect: Any) -> None:
 
 
 def test_a_variable_that_is_closed_over_is_found(inspect: Any) -> None:
-    held = threading.Lock()
+    held = lock
 
     def closure() -> Any:
         return held

@@ -12,7 +12,7 @@ from tests.core import profiles
 profiles.load()
 
 
-@pytest.fixture(scope="module", params=["threads", "loky"])
+@pytest.fixture(scope="module", params=["threads", "loky", "sim"])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a backend that a run is alive on."""
     minray.shutdown()  # that of the conformance suite is alive until the last test

@@ -1,0 +1,337 @@
+"""Sessions that run in steps: before whatever others can see at once, somebody else may get a turn.
+
+      user code ──> SteppedRuntime / SteppedClient ──turn──> Stepper (the sim backend): who goes on?
+                                                  ──wait──> Stepper: until this wait is over
+
+For a backend that runs everything in one thread at a time. Submitting needs no turn: what is submitted takes effect
+when it is delivered, and delivery is a step of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Container, Sequence
+from typing import Any, Protocol
+
+from minray.backend import PoolConfig, WorkerPool
+from minray.client import Client
+from minray.core.objects import HANDLE
+from minray.core.tasks import READY, WAITING, Task
+from minray.core.value import FIRST_ERROR, Value, fault
+from minray.current_call import current_call
+from minray.reading import Reader, Waiting
+from minray.runtime import Runtime
+from minray.session import set_thread
+from minray.stopping import Interruptible
+from minray.wire import messages as m
+from minray.wire.messages import Message
+from minray.worker import Worker
+
+__all__ = [
+    "Interruptible",
+    "Stepper",
+    "SteppedClient",
+    "SteppedRuntime",
+    "SteppedWorker",
+    "Waiting",
+    "cancelled_late",
+    "leave",
+    "reply_lost",
+    "running_call",
+]
+
+
+class Stepper(Protocol):
+    """Decides who goes on. All methods are called by the one thread that runs."""
+
+    def turn(self, what: str, polls: bool = False) -> None:
+        """The caller is about to do `what`: others may go first. `polls`: it asks for news, and will again."""
+        ...
+
+    def wait(self, waiting: Waiting, timeout: float | None) -> bool:
+        """Let others go on until `waiting` is done; False if `timeout` seconds were over before that."""
+        ...
+
+    def wants(self, what: str, ids: Sequence[int]) -> None:
+        """What the caller's next wait is for: said by who waits for objects."""
+        ...
+
+    def submitted(self, id: int, name: str) -> None:
+        """The caller has made the call `id`, or asked for that actor."""
+        ...
+
+    def now(self) -> float:
+        """The time (s)."""
+        ...
+
+
+class SteppedReader(Reader):
+    """Nobody reads: what comes is dealt with at once, and who waits lets others run."""
+
+    def __init__(self, stepper: Stepper) -> None:
+        super().__init__(lambda timeout: None, lambda: None)
+        self._stepper = stepper
+
+    def wait(self, waiting: Waiting, timeout: float | None = None) -> bool:
+        if waiting.done:
+            return True
+        return self._stepper.wait(waiting, timeout) and waiting.done
+
+    def pump(self) -> None:
+        """Everything has been read."""
+
+    def drain(self) -> None:
+        """Everything has been read."""
+
+
+class _Stepped:
+    """What a session does on top: the methods of `minray.session.Session` that others can see at once, or that wait."""
+
+    _stepper: Stepper
+
+    def put(self, value: Any) -> int:
+        self._stepper.turn("put")
+        return super().put(value)  # type: ignore[misc, no-any-return]
+
+    def create_actor(self, template: Any, args: Any, kwargs: Any) -> int:
+        if template.registered_name is not None:
+            self._stepper.turn(f"name {template.registered_name}")
+        id: int = super().create_actor(template, args, kwargs)  # type: ignore[misc]
+        self._stepper.submitted(id, template.name)
+        return id
+
+    def submit(self, template: Any, args: Any, kwargs: Any) -> int:
+        id: int = super().submit(template, args, kwargs)  # type: ignore[misc]
+        self._stepper.submitted(id, template.name)
+        return id
+
+    def call(self, actor: int, template: Any, args: Any, kwargs: Any) -> int:
+        id: int = super().call(actor, template, args, kwargs)  # type: ignore[misc]
+        self._stepper.submitted(id, template.name)
+        return id
+
+    def find_actor(self, name: str, namespace: str | None) -> Any:
+        self._stepper.turn(f"get_actor {name}")
+        return super().find_actor(name, namespace)  # type: ignore[misc]
+
+    def kill(self, actor: int, no_restart: bool) -> None:
+        self._stepper.turn("kill")
+        super().kill(actor, no_restart)  # type: ignore[misc]
+
+    def ask(self, topic: str, *args: Any) -> Any:
+        self._stepper.turn(topic)
+        return super().ask(topic, *args)  # type: ignore[misc]
+
+    def get(self, ids: Sequence[int], timeout: float | None) -> list[Any]:
+        if timeout == 0:
+            self._stepper.turn("get", polls=True)
+        self._stepper.wants("get", ids)
+        return super().get(ids, timeout)  # type: ignore[misc, no-any-return]
+
+    def wait(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:
+        self._stepper.turn("wait", polls=timeout == 0)
+        self._stepper.wants("wait", ids)
+        return super().wait(ids, num_returns, timeout)  # type: ignore[misc, no-any-return]
+
+    def take(self, stream: int, timeout: float | None) -> Sequence[int] | None:
+        if timeout == 0:
+            self._stepper.turn("next", polls=True)
+        self._stepper.wants("next", (stream,))
+        return super().take(stream, timeout)  # type: ignore[misc, no-any-return]
+
+
+class SteppedClient(_Stepped, Client):
+    """A worker's session. Its link is the stepper too."""
+
+    def _make_reader(self) -> Reader:
+        self._stepper: Stepper = self._link.stepper  # type: ignore[attr-defined]
+        self.always_read = True
+        return SteppedReader(self._stepper)
+
+    def turn(self, what: str) -> None:
+        """Others may go first."""
+        self._stepper.turn(what)
+
+    def flush_if_needed(self) -> None:
+        """Send what there is to send."""
+        if self._outbox or self.counts.noted:
+            self.flush()
+
+
+class SteppedRuntime(_Stepped, Runtime):
+    """The driver's session. Its pool is the stepper too, and tells it by `hear` what workers say."""
+
+    def __init__(self, pool: WorkerPool, config: PoolConfig, *rest: Any) -> None:
+        self._stepper = pool  # type: ignore[assignment]
+        pool.owner = self  # type: ignore[attr-defined]
+        super().__init__(pool, config, *rest)
+
+    def _make_reader(self) -> Reader:
+        return SteppedReader(self._stepper)
+
+    def _start_service(self) -> threading.Thread | None:
+        return None
+
+    def hear(self, worker: int, messages: list[Message]) -> None:
+        """What a worker says, at once. The thread that runs."""
+        with self._lock:
+            scheduler = self._graph.scheduler
+            scheduler.now = self._stepper.now()
+            known = scheduler.workers.get(worker)
+            if known is None:
+                if messages[-1][0] == m.LOST:
+                    self._forget_worker(worker)
+            else:
+                for message in messages:
+                    self._handlers[message[0]](known, message)
+                    if worker not in scheduler.workers:
+                        break
+            if self._noted:
+                self._settle()
+            self._carry_out()
+        self._deliver()
+
+    @property
+    def dropped(self) -> Sequence[Any]:
+        """What is to be settled."""
+        return self._noted
+
+    def settle(self) -> None:
+        """Give back what the driver has dropped."""
+        with self._lock:
+            self._event()
+        self._deliver()
+
+    def line_of(self, id: int) -> int:
+        """Which calls of an actor this one must not overtake, by a number: those of one caller, or none."""
+        task = self._graph.tasks.get(id)
+        return id if task is None else task.line
+
+    def lose(self, id: int) -> None:
+        """The value of an object is gone, as if its node had died."""
+        entry = self._entries.get(id)
+        if entry is not None and entry.value is not None and entry.value is not HANDLE:
+            entry.value = fault("ObjectLost", id)
+
+    def losable(self) -> list[int]:
+        """The objects whose values could be lost, the oldest first."""
+        return [
+            id
+            for id, entry in self._entries.items()
+            if entry.value is not None and entry.value is not HANDLE and entry.value[0] < FIRST_ERROR
+        ]
+
+    # -- who waits for whom ---------------------------------------------------------------------------------------
+
+    def maker(self, id: int) -> Task | None:
+        """The call that is to make a pending object."""
+        entry = self._entries.get(id)
+        if entry is None or entry.value is not None:
+            return None
+        tasks = self._graph.tasks
+        for first in range(id, max(0, id - 64), -1):
+            task = tasks.get(first)
+            if task is not None:
+                return task
+        return None
+
+    def awaits(self, task: Task) -> tuple[str, list[Task]]:
+        """Why a call has not ended: in words, and the calls that it waits for."""
+        if task.state == WAITING:
+            makers = [self.maker(id) for id in task.call.deps]
+            return "waits for its arguments", [one for one in makers if one is not None]
+        if task.state == READY and task.actor is None:
+            return "waits for resources", self._running()
+        if task.state == READY:
+            worker = task.actor.worker if task.actor is not None else None
+            if worker is None:
+                return "waits for its actor, for which there are no resources", self._running()
+            return "waits for its turn at its actor", list(worker.sent.values())[:1]
+        assert task.worker is not None
+        head = next(iter(task.worker.sent.values()))
+        return ("is behind another call of its actor", [head]) if head is not task else ("runs", [])
+
+    def _running(self) -> list[Task]:
+        workers = self._graph.scheduler.workers.values()
+        return [next(iter(worker.sent.values())) for worker in workers if worker.sent]
+
+
+class SteppedWorker(Worker):
+    """A worker that is given its calls one by one, each on whatever thread is there for it."""
+
+    session = SteppedClient
+    client: SteppedClient
+
+    def begin(self, interruptible: Callable[[Container[int]], Interruptible]) -> None:
+        """Say hello."""
+        calls = self._calls
+        self.client.is_cancelled = calls.is_cancelled
+        calls.interruptible = interruptible(calls.cancelled)
+        calls.producers.batch_seconds = -1.0
+        calls.producers.turn = self.client.turn
+        self.client.post((m.HELLO, os.getpid()))
+        self.client.flush()
+
+    def step(self, message: Message) -> None:
+        """Run a call to its end, or hand it to what runs several at once."""
+        set_thread(self.client)
+        try:
+            self._take([message])
+            self._step()
+            if self._several is None:
+                self._calls.cancelled.clear()  # these came when their calls were over
+            self.client.flush_if_needed()
+        except SystemExit as error:
+            self._ended(error)
+        finally:
+            set_thread(None)
+
+    def hear(self, messages: list[Message]) -> None:
+        """What is no call: answers, code, news of streams, cancellations."""
+        self.client.hear(messages)
+
+    def dress(self, message: Message) -> None:
+        """Take on a runtime environment."""
+        self._dress(message)
+
+    def stop(self) -> None:
+        """End what runs several calls at once."""
+        if self._several is not None:
+            self._several.close()
+        self._calls.producers.close()
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether it takes calls while others run."""
+        return self._several is not None
+
+    @property
+    def end(self) -> str | None:
+        """What has ended it; None: nothing has."""
+        if isinstance(self._ending, SystemExit):
+            return f"the task called sys.exit({self._ending.code!r})"
+        return "it ended" if self._exiting else None
+
+
+def reply_lost(name: str, of_actor: bool) -> Value:
+    """What the owner is told of a call whose answer got lost."""
+    if of_actor:
+        return fault("ActorUnavailable", name, 0, "the reply was lost, as a fault")
+    return fault("WorkerCrashed", name, "the reply was lost, as a fault")
+
+
+def cancelled_late(id: int) -> Value:
+    """What the owner is told of a call that counts as cancelled although it has run."""
+    return fault("Cancelled", id, 0, True)
+
+
+def leave() -> None:
+    """The calling thread serves no worker any more."""
+    set_thread(None)
+
+
+def running_call() -> int:
+    """The id of the call that the calling thread is in; 0: none, or the creation of an actor."""
+    call = current_call.get()
+    return 0 if call is None else call[0]

@@ -1,0 +1,104 @@
+"""Threads and locks of the program's own are part of the simulation."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import minray
+
+ray: Any = minray
+
+
+def test_threads_of_a_task_run_under_the_schedule(simulate: Any) -> None:
+    def program() -> list[int]:
+        @ray.remote
+        def spawn() -> list[int]:
+            seen: list[int] = []
+
+            def work(i: int) -> None:
+                time.sleep(0.1)
+                seen.append(i)
+
+            threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+            for thread in threads:
+                thread.start()
+            assert threads[0].is_alive()
+            for thread in threads:
+                thread.join()
+            assert not threads[0].is_alive()
+            return seen
+
+        return list(ray.get(spawn.remote()))
+
+    orders = {tuple(simulate(program, seed=seed, strategy="random")[0]) for seed in range(40)}
+    assert len(orders) > 2
+
+
+def test_locks_events_queues_and_executors_wait_in_the_simulation(simulate: Any) -> None:
+    def program() -> Any:
+        @ray.remote
+        def use() -> Any:
+            lock, event, items = threading.RLock(), threading.Event(), queue.SimpleQueue[int]()
+            with lock, lock:
+                assert not event.wait(timeout=5)
+            with ThreadPoolExecutor(2) as pool:
+                futures = [pool.submit(pow, 2, i) for i in range(4)]
+                pool.submit(items.put, 7)
+                pool.submit(event.set)
+                assert event.wait(timeout=60)
+                return [future.result() for future in futures], items.get(timeout=60)
+
+        return ray.get(use.remote())
+
+    for seed in range(10):
+        assert simulate(program, seed=seed, strategy="random")[0] == ([1, 2, 4, 8], 7)
+
+
+def test_a_lock_has_the_manners_of_a_lock(simulate: Any) -> None:
+    def program() -> None:
+        lock = threading.Lock()
+        assert lock.acquire() and lock.locked()
+        assert not lock.acquire(blocking=False)
+        assert not lock.acquire(timeout=1)
+        lock.release()
+        with pytest.raises(RuntimeError, match="unlocked"):
+            lock.release()
+
+    simulate(program)
+
+
+def test_a_future_of_a_ref_can_be_waited_for(simulate: Any) -> None:
+    def program() -> Any:
+        @ray.remote
+        def f() -> str:
+            time.sleep(1)
+            return "done"
+
+        return f.remote().future().result(timeout=60)
+
+    assert simulate(program)[0] == "done"
+
+
+def test_the_calls_of_a_threaded_actor_take_turns_where_they_wait(simulate: Any) -> None:
+    def program() -> int:
+        @ray.remote(max_concurrency=3)
+        class Racy:
+            def __init__(self) -> None:
+                self.n = 0
+
+            def add(self) -> int:
+                n = self.n
+                time.sleep(0.01)
+                self.n = n + 1
+                return self.n
+
+        racy = Racy.remote()
+        return int(max(ray.get([racy.add.remote() for _ in range(3)])))
+
+    assert {simulate(program, seed=seed, strategy="random")[0] for seed in range(30)} >= {1, 2}
