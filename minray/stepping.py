@@ -14,6 +14,9 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
+# Others import this when they need it. Here it is imported before a run puts its own clock in place: whether an earlier
+# run has done so must make no difference.
+import minray.looping  # noqa: F401
 from minray.backend import PoolConfig, WorkerPool
 from minray.client import Client
 from minray.core.objects import HANDLE

@@ -200,6 +200,7 @@ _started: list[Any] = []
 def forget() -> None:
     """The run is over, and so are its threads, for whoever asks."""
     for thread in _started:
+        thread.__dict__["_minray_over"] = True
         if hasattr(thread, "_is_stopped"):  # up to Python 3.12
             thread._is_stopped = True
         elif hasattr(thread, "_handle"):

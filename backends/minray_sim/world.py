@@ -18,8 +18,8 @@ from minray_sim import active, clock, loops, randomness, threads
 if TYPE_CHECKING:
     from minray_sim.pool import SimPool
 
-#: Modules whose names stay as they are: minray's own clocks are not the program's.
-_LEFT = ("minray", "minray_sim", "minray_threads", "minray_loky")
+#: Modules whose names stay as they are: the clocks of minray and of what runs tests are not the program's.
+_LEFT = ("minray", "minray_sim", "minray_threads", "minray_loky", "_pytest", "pytest_timeout", "xdist", "execnet")
 #: But for those of minray that stand on its public API, as programs do.
 _OURS = ("minray.util", "minray.experimental", "minray.dag")
 

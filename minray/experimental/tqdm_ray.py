@@ -19,6 +19,7 @@ from minray.session import current
 
 _lock = threading.Lock()
 _inbox: queue.SimpleQueue[tuple[Any, ...]] | None = None
+_drawing: threading.Thread | None = None
 
 
 class tqdm:  # noqa: N801  # the name is tqdm's
@@ -99,11 +100,13 @@ class tqdm:  # noqa: N801  # the name is tqdm's
 
 def show(*state: Any) -> None:
     """Have a bar drawn, some time: its id, its process, text, count, total, unit, and whether it is closed."""
-    global _inbox
+    global _inbox, _drawing
     with _lock:
-        if _inbox is None:
+        # A simulated thread is gone with its run, whatever it had left to draw.
+        if _inbox is None or _drawing is None or not _drawing.is_alive():
             _inbox = queue.SimpleQueue()
-            threading.Thread(target=_draw, args=(_inbox,), name="minray-bars", daemon=True).start()
+            _drawing = threading.Thread(target=_draw, args=(_inbox,), name="minray-bars", daemon=True)
+            _drawing.start()
         _inbox.put(state)
 
 

@@ -143,7 +143,9 @@ class CallMe:
     def __call__(self) -> None: ...
 
 
-@pytest.mark.parametrize("target", [len, functools.partial(max, 1), CallMe(), [].append, add], ids=repr)
+@pytest.mark.parametrize(
+    "target", [len, functools.partial(max, 1), CallMe(), [].append, add], ids=lambda it: type(it).__name__
+)
 def test_only_functions_and_classes_can_be_decorated(target: Any) -> None:
     with pytest.raises(TypeError, match="must be applied to either a function or a class"):
         ray.remote(target)
@@ -152,7 +154,7 @@ def test_only_functions_and_classes_can_be_decorated(target: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs"), [((3,), {}), ((), {}), ((1, 2), {}), ((lambda: 1,), {"num_cpus": 1})], ids=str
+    ("args", "kwargs"), [((3,), {}), ((), {}), ((1, 2), {}), ((lambda: 1,), {"num_cpus": 1})], ids=len
 )
 def test_a_misused_decorator_shows_how_it_is_used(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     remote: Any = ray.remote

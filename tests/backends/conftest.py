@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,11 +116,11 @@ class Program:
     def __init__(self, command: list[str], where: Path, stdin: str, env: dict[str, str]) -> None:
         self.where = where
         self._paths = where / "stdout", where / "stderr"
-        (where / "tmp").mkdir(exist_ok=True)
+        self.tmp = tempfile.mkdtemp(prefix="tmp-")  # short, for addresses of sockets below it have 107 bytes at most
         (where / "stdin").write_text(stdin)
         # From 3.12 on os.fork() warns whoever has threads; minray has some, and some of these programs fork.
         quiet = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
-        environment = {**os.environ, **quiet, "TMPDIR": str(where / "tmp"), **env}
+        environment = {**os.environ, **quiet, "TMPDIR": self.tmp, **env}
         with open(where / "stdin") as given, open(self._paths[0], "w") as out, open(self._paths[1], "w") as err:
             self.process = subprocess.Popen(
                 command, cwd=where, env=environment, stdin=given, stdout=out, stderr=err, start_new_session=True
@@ -147,7 +148,7 @@ class Program:
         """Wait until it has ended, with nothing left; return its status. (It takes 0.1 s where nothing else runs.)"""
         status = self.process.wait(seconds)
         wait_until(lambda: not self.family(), 5, lambda: f"processes are left: {self.family()}\n{self.out}\n{self.err}")
-        left = [*glob.glob(f"/dev/shm/minray-{self.pid}-*"), *os.listdir(self.where / "tmp")]
+        left = [*glob.glob(f"/dev/shm/minray-{self.pid}-*"), *os.listdir(self.tmp)]
         assert not left, f"files are left: {left}"
         return status
 
@@ -173,6 +174,7 @@ class Program:
         self.process.wait()
         for process in self.family():
             process.kill()
+        shutil.rmtree(self.tmp, ignore_errors=True)
 
 
 Start = Callable[..., Program]

@@ -97,6 +97,13 @@ def target(request: pytest.FixtureRequest) -> Iterator[System]:
     gc.collect()  # what Ray's servers leave complains now, while such complaints are ignored
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    # Other tests find no session: pytest-xdist gives a worker its files in any order.
+    system = getattr(getattr(item, "callspec", None), "params", {}).get("target")
+    if isinstance(system, System) and nextitem is not None and nextitem.path.parent != item.path.parent:
+        importlib.import_module(system.module).shutdown()
+
+
 @pytest.fixture
 def ray(target: System, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module under test, `ray` or `minray`, with the shared session (or with none: `own_session`)."""
@@ -114,6 +121,8 @@ def ray(target: System, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
             monkeypatch.setenv("MINRAY_STRATEGY", SCHEDULE)
             module.init(**target.start, **SHARED)
         yield module
+        if "clock" not in target.can:  # between tests the clock and the locks of the world are pytest's
+            module.shutdown()
 
 
 @pytest.fixture

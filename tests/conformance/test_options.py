@@ -210,7 +210,7 @@ def test_the_decorator_needs_something_to_decorate(ray: Any, args: Any) -> None:
         ray.remote(*args)
 
 
-@pytest.mark.parametrize("wrong", [len, math.sin, functools.partial(max, 1), "".join], ids=str)
+@pytest.mark.parametrize("wrong", [len, math.sin, functools.partial(max, 1), "".join], ids=lambda it: type(it).__name__)
 def test_only_functions_and_classes_can_be_remote(ray: Any, wrong: Any) -> None:
     with pytest.raises(TypeError, match="either a function or a class"):
         ray.remote(num_cpus=0)(wrong)

@@ -141,7 +141,7 @@ def test_a_chunk_may_be_reused_by_whoever_fed_it() -> None:
     assert framer.feed(rest) == [(m.STOP,)]
 
 
-@pytest.mark.parametrize("bad", [object(), range(3), Framer, [{1: lambda: 0}]], ids=repr)
+@pytest.mark.parametrize("bad", [object(), range(3), Framer, [{1: lambda: 0}]], ids=lambda it: type(it).__name__)
 def test_what_is_no_plain_value_is_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="unmarshallable"):
         frame([(m.ANSWER, 1, None, bad)])

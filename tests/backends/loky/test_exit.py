@@ -454,8 +454,8 @@ def test_tasks_that_catch_everything_say_nothing_at_the_end(start: Callable[...,
 def test_files_of_a_run_are_only_in_its_own_directories(start: Callable[..., Any], tmp_path: Path) -> None:
     program = start(BUSY + "    time.sleep(60)\n")
     program.says("here\n")
-    assert sorted(os.listdir(program.where)) == ["program.py", "stderr", "stdin", "stdout", "tmp"]
-    assert all(name.startswith(f"minray-{program.pid}-") for name in os.listdir(program.where / "tmp"))
+    assert sorted(os.listdir(program.where)) == ["program.py", "stderr", "stdin", "stdout"]
+    assert all(name.startswith(f"minray-{program.pid}-") for name in os.listdir(program.tmp))
     for process in program.family():
         listening = [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
         assert not listening

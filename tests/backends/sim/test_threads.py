@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import minray
+from minray.experimental import tqdm_ray
 
 ray: Any = minray
 
@@ -102,3 +103,18 @@ def test_the_calls_of_a_threaded_actor_take_turns_where_they_wait(simulate: Any)
         return int(max(ray.get([racy.add.remote() for _ in range(3)])))
 
     assert {simulate(program, seed=seed, strategy="random")[0] for seed in range(30)} >= {1, 2}
+
+
+def test_bars_are_drawn_though_an_earlier_run_has_ended_with_one_open(simulate: Any, capsys: Any) -> None:
+    def program() -> None:
+        tqdm_ray.tqdm(total=4, desc="left").update()
+
+    simulate(program)
+    bar = tqdm_ray.tqdm(total=4, desc="later", flush_interval_s=0)
+    bar.update(3)
+    bar.close()
+    deadline, text = time.monotonic() + 20, ""
+    while "later:  75%" not in text:
+        assert time.monotonic() < deadline, text
+        time.sleep(0.01)
+        text += capsys.readouterr().err
