@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from minray_sim import active
 from minray_sim.events import Event
+from minray_sim.outside import HOST
 
 if TYPE_CHECKING:
     from minray_sim.simulation import Simulation
@@ -40,6 +41,7 @@ class Fiber:
     interrupted = False
     error: BaseException | None = None  # to be raised when it goes on
     wants: tuple[str, tuple[int, ...]] | None = None
+    in_lock = False  # it waits for a lock of the user's, which any thread may release
     resumed = 0
     done = False
 
@@ -72,7 +74,7 @@ class Host:
         self.gate = _thread.allocate_lock()
         self.gate.acquire()
         self.job: tuple[Simulation, Event] | None = None
-        self.thread = threading.Thread(target=self._serve, name="minray-sim", daemon=True)
+        self.thread = threading.Thread(target=self._serve, name=HOST, daemon=True)
         self.thread.start()
         self.ident = self.thread.ident or 0
 

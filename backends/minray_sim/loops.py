@@ -77,6 +77,14 @@ class SimLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         self._woken = True
         if self._sleeper is not None:
+            if active.caller() is None and active.simulation is not None:
+                active.simulation.outside.ring(self)
+            else:
+                self.hand_on()
+
+    def hand_on(self) -> None:
+        """Whoever sleeps in it can go on."""
+        if self._sleeper is not None:
             self._sleeper.release()
 
     def _process_events(self, event_list: Any) -> None:

@@ -21,6 +21,7 @@ from minray.exceptions import DeadlockError, LivelockError
 from minray.stepping import leave
 from minray_sim.events import FAULT, FRESH, RESUME, THREAD, TIMED, TIMEOUT, TURN, WAKE, Event
 from minray_sim.fibers import Ended, Fiber, Host, Hosts, in_own_context
+from minray_sim.outside import Outside
 
 if TYPE_CHECKING:
     from minray_sim.faults import Faults
@@ -73,6 +74,7 @@ class Simulation:
         self.closed = False
         self.stuck = False  # a thread was left behind where it waits for something outside
         self.crash: BaseException | None = None
+        self.outside = Outside()
         self.explain: Callable[[], str] = str
         self.dropped: Sequence[Any] = ()  # references that the driver has dropped, and that nobody has given back yet
         self.settle: Callable[[], None] = lambda: None  # gives them back
@@ -301,7 +303,7 @@ class Simulation:
 
     def _next(self) -> Event:
         """What happens next. Never raises: what ends the run is raised in the driver."""
-        if self.closed or self.crash is not None:
+        if self._ends():
             error, self.crash = self.crash or Ended(), None
             return self._stop(error)
         try:
@@ -310,6 +312,8 @@ class Simulation:
             return self._stop(error)
         if self.dropped:
             self.settle()
+        if self.outside.released:
+            self.outside.come_in()
         events = self.ready
         if self.timers:
             first = self._first()
@@ -319,6 +323,8 @@ class Simulation:
                     label = f"{first.label} #{first.resumed + 1}"
                     events = [*events, Event(first.timer, 0, label, first)]
         if not events:
+            if self.outside.wait(self.fibers, self._ends) or self._ends():
+                return self._next()
             return self._stop(DeadlockError(self.explain()))
         usual = len(events)
         if self.faults is not None:
@@ -342,6 +348,9 @@ class Simulation:
         if self._observe is not None:
             self._observe(event, self.steps)
         return event
+
+    def _ends(self) -> bool:
+        return self.closed or self.crash is not None
 
     def _choose(self, events: list[Event], usual: int) -> Event:
         """Ask the strategy; the first `usual` of the events are no faults."""

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minray_sim import active
+from minray_sim.outside import SECONDS
 
 if TYPE_CHECKING:
     from minray_sim.fibers import Fiber
@@ -32,50 +33,70 @@ _is_alive = threading.Thread.is_alive
 
 
 class SimLock:
-    """`threading.Lock`."""
+    """`threading.Lock`. A real one inside, since threads that are not simulated may use it, too."""
 
     def __init__(self) -> None:
-        self._locked = False
+        self._lock = _allocate_lock()
         self._waiting: list[Fiber] = []
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if not self._locked:
-            self._locked = True
+        if self._lock.acquire(False):
             return True
         if not blocking:
             return False
         simulation = active.caller()
         if simulation is None:
-            raise RuntimeError("A lock of the simulation is waited for by a thread that is none of it.")
+            return self._acquire_outside(timeout)
         limit = None if timeout < 0 else simulation.now + timeout
-        while self.locked():
+        while True:
             me = simulation.me()
             if me is None:  # the run is over
                 return False
             self._waiting.append(me)
+            me.in_lock = True
             try:
+                # Once more: a thread of the outside that has released it just now has not seen who waits.
+                if self._lock.acquire(False):
+                    return True
                 in_time = simulation.pause(None if limit is None else max(0.0, limit - simulation.now))
             finally:
+                me.in_lock = False
                 if me in self._waiting:
                     self._waiting.remove(me)
+            if self._lock.acquire(False):
+                return True
             if not in_time:
                 return False
-        self._locked = True
+
+    def _acquire_outside(self, timeout: float) -> bool:
+        """By a thread that is not simulated: in real time."""
+        if active.simulation is not None:
+            return self._lock.acquire(True, timeout)
+        if not self._lock.acquire(True, SECONDS if timeout < 0 else timeout):
+            if timeout < 0:
+                raise RuntimeError("A lock of a simulated run is waited for after its end, which has left it locked.")
+            return False
         return True
 
     def release(self) -> None:
-        if not self._locked:
-            raise RuntimeError("release unlocked lock")
-        self._locked = False
+        self._lock.release()
+        if self._waiting:
+            if active.caller() is None and active.simulation is not None:
+                active.simulation.outside.ring(self)
+            else:
+                self.hand_on()
+
+    def hand_on(self) -> None:
+        """Those who wait may try again."""
         waiting, self._waiting = self._waiting, []
         for fiber in waiting:
             fiber.release()
 
     def locked(self) -> bool:
-        return self._locked
+        return self._lock.locked()
 
     def _at_fork_reinit(self) -> None:
-        self._locked = False
+        self._lock = _allocate_lock()
         self._waiting = []
 
     def __enter__(self) -> bool:
@@ -88,7 +109,7 @@ class SimLock:
         raise TypeError("cannot pickle '_thread.lock' object")
 
     def __repr__(self) -> str:
-        return f"<SimLock {'locked' if self._locked else 'unlocked'}>"
+        return f"<SimLock {'locked' if self.locked() else 'unlocked'}>"
 
 
 def _lock() -> Any:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import minray
+from minray.exceptions import DeadlockError
 from minray.experimental import tqdm_ray
+from minray_sim import outside
 
 ray: Any = minray
 
@@ -118,3 +121,82 @@ def test_bars_are_drawn_though_an_earlier_run_has_ended_with_one_open(simulate: 
         assert time.monotonic() < deadline, text
         time.sleep(0.01)
         text += capsys.readouterr().err
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """One that was there before the run: its thread is a real one."""
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(int).result()
+        yield executor
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_a_real_thread_may_answer_through_a_queue_of_the_run(simulate: Any, executor: Any, seconds: float) -> None:
+    really_sleep = time.sleep
+
+    def program() -> list[int]:
+        answers: queue.Queue[int] = queue.Queue()
+
+        def answer(number: int) -> None:
+            really_sleep(seconds)
+            answers.put(number)
+
+        for number in range(3):
+            executor.submit(answer, number)
+        return [answers.get() for _ in range(3)]
+
+    assert simulate(program)[0] == [0, 1, 2]
+
+
+def test_a_real_thread_waits_for_a_lock_of_the_run(simulate: Any, executor: Any) -> None:
+    def program() -> list[str]:
+        lock = threading.Lock()
+        order: list[str] = []
+
+        def wait() -> None:
+            with lock:
+                order.append("real")
+
+        def let_go() -> None:
+            time.sleep(1)
+            order.append("simulated")
+            lock.release()
+
+        lock.acquire()
+        threading.Thread(target=let_go).start()
+        waiting = executor.submit(wait)
+        waiting.result()
+        return order
+
+    assert simulate(program)[0] == ["simulated", "real"]
+
+
+@pytest.mark.slow
+def test_idle_threads_are_not_waited_for_long_again(simulate: Any, executor: Any) -> None:
+    def program() -> None:
+        queue.Queue[int]().get()
+
+    took = []
+    for _ in range(2):
+        before = time.monotonic()
+        with pytest.raises(DeadlockError, match="main waits in a lock"):
+            simulate(program)
+        took.append(time.monotonic() - before)
+    assert took[1] < min(took[0], outside.SECONDS / 2)
+
+
+@pytest.mark.slow
+def test_a_thread_that_was_idle_counts_again_when_it_has_answered(simulate: Any, executor: Any) -> None:
+    def program() -> list[int]:
+        answers: queue.Queue[int] = queue.Queue()
+        with pytest.raises(DeadlockError):
+            answers.get()
+        executor.submit(answers.put, 1).result()
+        first = answers.get()
+        executor.submit(really_sleep, 0.1)
+        executor.submit(answers.put, 2)
+        return [first, answers.get()]
+
+    really_sleep = time.sleep
+    assert simulate(program)[0] == [1, 2]
