@@ -11,7 +11,6 @@ import queue
 import re
 import sys
 import threading
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -224,9 +223,9 @@ def forget() -> None:
         thread.__dict__["_minray_over"] = True
         if hasattr(thread, "_is_stopped"):  # up to Python 3.12
             thread._is_stopped = True
-        elif hasattr(thread, "_handle"):
-            with suppress(RuntimeError):  # it has no real thread, of which there would be something to say
-                thread._handle._set_done()
+        elif hasattr(thread, "_handle"):  # its own says that it has not begun, which cannot end
+            thread._handle = threading._make_thread_handle(thread.ident or 0)  # type: ignore[attr-defined]
+            thread._handle._set_done()
     _started.clear()
     pools = sys.modules.get("concurrent.futures.thread")
     queues = {} if pools is None else pools._threads_queues

@@ -97,6 +97,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[System]:
     gc.collect()  # what Ray's servers leave complains now, while such complaints are ignored
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures, which may still have to do with it
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     # Other tests find no session: pytest-xdist gives a worker its files in any order.
     system = getattr(getattr(item, "callspec", None), "params", {}).get("target")
