@@ -312,7 +312,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     global _run, _context, provisional
     provisional = False
     session = current()
-    if session is not None and session is not _run:
+    if session is not None and session.in_worker:
         warnings.warn("minray.shutdown() inside a task has no effect: its driver ends the run.", stacklevel=2)
     elif _run is not None and _run_pid == os.getpid():
         run, _run, _context = _run, None, None
@@ -326,11 +326,12 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
 def _forget_run() -> None:
     """In the child of a fork: the run is its parent's. Its refs are as good as those of an earlier session here."""
-    global _run, _context
+    global _run, _context, _starting
     session = current()
     if session is not None:
         session.closed = True
     _run, _context = None, None
+    _starting = threading.RLock()  # another thread may have held it, which is not here to give it back
     set_driver(None)
     set_thread(None)
 
