@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
+from minray.hints import meant
 from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
 from minray.strategies import (
@@ -316,7 +317,9 @@ def check(options: Options, table: dict[str, Option], what: str, planned: dict[s
     for name, value in options.items():
         option = table.get(name)
         if option is None:
-            raise ValueError(f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}.")
+            raise ValueError(
+                f"Invalid option keyword {name} for {what}.{meant(name, table)} Valid ones are {list(table)}."
+            )
         if not isinstance(value, option.types):
             allowed = " or ".join("None" if t is _NoneType else t.__name__ for t in option.types)
             raise TypeError(

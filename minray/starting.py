@@ -7,6 +7,7 @@ process. The first `.remote`, `put` or `get` does the same with all defaults.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from minray import registry
 from minray.actor_class import check_namespace
+from minray.hints import meant
 from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
@@ -262,7 +264,8 @@ def _check_own(own: dict[str, Any], backend: Any, address: str | None, local_mod
     factory = backend if callable(backend) else registry.load(registry.choose(backend, address, local_mode)[0])
     for name in own:
         if name not in getattr(factory, "keywords", ()):
-            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+            named = inspect.signature(init).parameters.keys() - {"others"}
+            raise RuntimeError(f"Unknown keyword argument(s): {name}.{meant(name, named)}")
 
 
 def _check_init(

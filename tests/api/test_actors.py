@@ -130,6 +130,10 @@ def test_what_is_no_method_is_no_attribute_of_a_handle(session: Any) -> None:
             getattr(counter, name)
     assert "add" in dir(counter)
     assert "value" not in dir(counter)
+    with pytest.raises(AttributeError, match=r"methods of Counter: .*add, .* Did you mean 'static'\? What else"):
+        counter.statics
+    with pytest.raises(AttributeError, match=r"'ActorHandle' object has no attribute '__array__'$"):
+        counter.__array__
 
 
 def test_a_method_cannot_be_called_directly(session: Any) -> None:
@@ -152,6 +156,7 @@ def test_a_method_takes_options(session: Any) -> None:
     [
         ({"foo": 1}, TypeError, "unexpected keyword argument 'foo'"),
         ({"num_cpus": 1}, TypeError, "unexpected keyword argument 'num_cpus'"),
+        ({"num_return": 1}, TypeError, r"Did you mean 'num_returns'\? It takes \['name', 'num_returns', "),
         ({"num_returns": -1}, ValueError, "non-negative integer"),
         ({"num_returns": "a"}, TypeError, "must be a number"),
         ({"name": 3}, TypeError, "'name' must be str or None"),

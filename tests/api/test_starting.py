@@ -236,7 +236,8 @@ def test_a_forked_child_does_not_end_its_parents_run(starts: Starts, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"foo": 1}, RuntimeError, "Unknown keyword argument.*foo"),
+        ({"foo": 1}, RuntimeError, r"Unknown keyword argument\(s\): foo.$"),
+        ({"num_cpu": 1}, RuntimeError, r"Unknown keyword argument\(s\): num_cpu. Did you mean 'num_cpus'\?"),
         ({"num_cpus": "a"}, AssertionError, "num_cpus must be a number, got: 'a'"),
         ({"num_cpus": -1}, ValueError, "must be nonnegative, but num_cpus is -1"),
         ({"num_cpus": 1.5}, ValueError, "num_cpus must be a whole number, got: 1.5"),
