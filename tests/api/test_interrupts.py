@@ -77,7 +77,7 @@ def test_none_is_lost_if_the_next_look_comes_first(monkeypatch: pytest.MonkeyPat
         as_part_of("minray", in_steps)([], int)
         threading.Event().wait(10)
 
-    monkeypatch.setattr(interrupts._thread, "start_new_thread", start)
+    monkeypatch.setattr("minray.interrupts._thread.start_new_thread", start)
     with pytest.raises(KeyboardInterrupt):
         user()
 
