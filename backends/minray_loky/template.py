@@ -135,6 +135,7 @@ class _Template:
                 return True
 
     def _fork(self, worker: int, fds: list[int]) -> None:
+        template = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:  # no more processes, or no memory
@@ -143,7 +144,7 @@ class _Template:
         else:
             if not pid:
                 try:
-                    self._become_worker(worker, fds)
+                    self._become_worker(worker, fds, template)
                 finally:
                     os._exit(1)
         for fd in fds:
@@ -156,7 +157,7 @@ class _Template:
         else:
             self._report(GONE, worker, FORK_FAILED)
 
-    def _become_worker(self, worker: int, fds: list[int]) -> None:
+    def _become_worker(self, worker: int, fds: list[int], template: int) -> None:
         # A process group of its own: what the terminal sends is the driver's, and what tasks start can be ended too.
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
@@ -172,6 +173,8 @@ class _Template:
         os.close(out)
         os.close(err)
         self._die_with_parent()
+        if os.getppid() != template:  # it died before that
+            return
         run_worker(worker, messages, interrupts, self._setup)
 
     def _reap(self) -> None:
