@@ -19,6 +19,7 @@ from minray import interrupts
 from minray import options as _options
 from minray.exceptions import PendingCallsLimitExceeded
 from minray.generators import ObjectRefGenerator
+from minray.hints import meant
 from minray.ids import ActorID
 from minray.ids import actor_id as as_actor_id
 from minray.refs import ObjectRef
@@ -171,7 +172,8 @@ class ActorHandle(Generic[T]):
         # Called once for each method: from then on the ActorMethod is an attribute of this handle.
         own = self.__dict__
         if "_template" not in own or name not in own["_template"].methods:
-            raise AttributeError(f"'ActorHandle' object has no attribute '{name}'")
+            there_is = _what_there_is(own.get("_template"), name)
+            raise AttributeError(f"'ActorHandle' object has no attribute '{name}'{there_is}")
         own[name] = found = ActorMethod(self._minray_id, self._template, self._session, name, self._counted)
         return found
 
@@ -357,6 +359,17 @@ def restore_handle(actor_id: int, key: bytes, packed: bytes) -> ActorHandle[Any]
     return ActorHandle(actor_id, template, session)
 
 
+def _what_there_is(template: ActorTemplate | None, name: str) -> str:
+    """What an error says where a handle has no `name`."""
+    if template is None or name.startswith("__"):  # looked for by pickle, numpy and others, who know what to do
+        return ""
+    methods = sorted(method for method in template.methods if not method.startswith("__"))
+    return (
+        f". It has the methods of {template.name}: {', '.join(methods) or 'none'}.{meant(name, methods)} "
+        "What else the actor has, only its methods can read."
+    )
+
+
 class ActorMethod(Remote[P, Out]):
     """One method of one actor: call it with `.remote(...)`.
 
@@ -443,7 +456,10 @@ class ActorMethod(Remote[P, Out]):
         """The same method with other options; `name` is what errors and listings call it."""
         for option in options:
             if option != "name" and option not in _options.METHOD_OPTIONS:
-                raise TypeError(f"ActorMethod.options() got an unexpected keyword argument '{option}'")
+                raise TypeError(
+                    f"ActorMethod.options() got an unexpected keyword argument '{option}'."
+                    f"{meant(option, _options.METHOD_OPTIONS)} It takes {['name', *_options.METHOD_OPTIONS]}."
+                )
         _options.check_method(options)
         keeps_group_size(self._options, options)
         chosen = {name: value for name, value in options.items() if value is not None and value != ""}

@@ -140,8 +140,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         ValueError: `object_refs` is neither a ref nor a list, or `timeout` is not a number.
         TypeError: The list holds something else than refs.
     """
-    if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
-        timeout = _beyond(timeout)
+    if timeout is not None:
+        timeout = _seconds(timeout)
     if isinstance(object_refs, ObjectRef):
         id = id_of(object_refs)
         return asked_about(object_refs._session).get([id], timeout)[0]
@@ -156,8 +156,13 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     return (asked_about(object_refs[0]._session) if ids else ensure()).get(ids, timeout)
 
 
-def _beyond(timeout: float) -> float | None:
-    """What a time-out means that is negative, or longer than clocks count (292 years): for ever."""
+def _seconds(timeout: float) -> float | None:
+    """A time-out; None, for ever, if it is negative, or longer than clocks count (292 years)."""
+    try:
+        if 0 <= timeout <= threading.TIMEOUT_MAX:
+            return timeout
+    except TypeError:
+        raise TypeError(f"The 'timeout' argument must be a number of seconds, got: {timeout!r}.") from None
     if timeout != timeout:
         raise ValueError(f"The 'timeout' argument must be a number of seconds. Received {timeout}")
     return None
@@ -206,10 +211,12 @@ def wait(
         raise TypeError(
             f"wait() expected a list of ObjectRef or ObjectRefGenerator, got {got}. Write wait([ref]) for one ref."
         )
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    if timeout is not None and not timeout <= threading.TIMEOUT_MAX:
-        timeout = _beyond(timeout)
+    if timeout is not None:
+        given_timeout, timeout = timeout, _seconds(timeout)
+        if given_timeout < 0:
+            raise ValueError(f"The 'timeout' argument must be nonnegative. Received {given_timeout}")
+    if not isinstance(num_returns, (int, float)):
+        raise TypeError(f"The 'num_returns' argument must be a number of refs, got: {num_returns!r}.")
     for ref in given:
         if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(

@@ -254,7 +254,8 @@ def run_hook(env: Mapping[str, Any]) -> None:
 def lend_process(runtime_env: str) -> Callable[[], None]:
     """Give this process the environment of a job whose workers are its threads; returns how to take it back.
 
-    NotImplementedError: another current directory, which the driver's own code would be in, too.
+    NotImplementedError: another current directory, which the driver's own code would be in, too. What its
+    `worker_process_setup_hook` raises passes, and leaves nothing of the environment.
     """
     env = json.loads(runtime_env)
     working_dir = env.get("working_dir")
@@ -265,10 +266,6 @@ def lend_process(runtime_env: str) -> Callable[[], None]:
         )
     before = {name: os.environ.get(name) for name in env.get("env_vars", {})}
     paths = [*_import_paths(env.get("py_modules", ())), *([os.getcwd()] if working_dir is not None else [])]
-    for name, text in env.get("env_vars", {}).items():
-        os.environ[name] = os.path.expandvars(text)
-    sys.path[:0] = paths
-    run_hook(env)
 
     def undo() -> None:
         for name, text in before.items():
@@ -280,6 +277,14 @@ def lend_process(runtime_env: str) -> Callable[[], None]:
             if path in sys.path:
                 sys.path.remove(path)
 
+    try:
+        for name, text in env.get("env_vars", {}).items():
+            os.environ[name] = os.path.expandvars(text)
+        sys.path[:0] = paths
+        run_hook(env)
+    except BaseException:
+        undo()
+        raise
     return undo
 
 

@@ -93,15 +93,14 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
         return  # it has been delivered
     now = monotonic()
     if half_way(frame) and (not put_off or now < _since + LIMIT_SECONDS):
+        if not put_off:
+            put_off, _since = True, now  # before the thread starts, which looks
         try:
             # Not a threading.Timer: its locks may be those that this thread holds right now.
             _thread.start_new_thread(_repeat, ())
+            return
         except RuntimeError:  # the interpreter is exiting
             pass
-        else:
-            if not put_off:
-                put_off, _since = True, now
-            return
     put_off = False
     raise KeyboardInterrupt
 

@@ -92,8 +92,9 @@ class _Loop:
         self._give_back = give_back
         self._turnout = turnout
         self._inbox: deque[Message] = deque()
-        self._running: dict[int, asyncio.Task[Any] | None] = {}  # None: it has not begun
+        self._running: dict[int, asyncio.Task[Any] | Message] = {}  # the message, until it begins
         self._tasks: set[asyncio.Task[Any]] = set()  # the loop itself does not keep them alive
+        self._ended = False
         self.loop = asyncio.new_event_loop()
         name = f"AsyncIO Thread: {group or 'default'}"  # Ray's name
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -130,6 +131,7 @@ class _Loop:
 
     def _cancel_all(self) -> None:
         """The actor has ended: let its coroutines leave their blocks, unheard."""
+        self._ended = True
         for _ in range(CANCEL_TRIES):  # on threads this one may be told to end again, anywhere in here
             with suppress(BaseException):  # what they raise now is of no interest
                 self._inbox.clear()  # or each that leaves would let another one begin
@@ -145,14 +147,25 @@ class _Loop:
         inbox = self._inbox
         while inbox and len(self._running) < self._limit and self._turnout.enter():
             message = inbox.popleft()
-            self._running[message[1]] = None
+            self._running[message[1]] = message
             self._tasks.add(task := self.loop.create_task(self._run(message), name=message[8]))
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._done, message[1]))
+
+    def _done(self, id: int, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        message = self._running.get(id)
+        if isinstance(message, tuple) and not self._ended:  # the actor's own code has cancelled it before it began
+            calls = self._calls
+            _op, _id, _target, args, _where, ids, deps, _num_returns, name, _retry, _extra = message
+            held = calls.hold(args, ids, deps)
+            calls.failed(id, cancelled(id, asyncio.CancelledError()), name, False, perf_counter())
+            calls.over(held)
+            self._leave(id, False)
 
     def _cancel(self, id: int) -> None:
         if id in self._running:
             task = self._running[id]
-            if task is not None:  # else it will see for itself
+            if isinstance(task, asyncio.Task):  # else it will see for itself
                 task.cancel()
             return
         for message in tuple(self._inbox):
@@ -163,7 +176,9 @@ class _Loop:
 
     async def _run(self, message: Message) -> None:
         id = message[1]
-        self._running[id] = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[id] = task
         ends = False
         try:
             await self._answer(message)
@@ -172,10 +187,14 @@ class _Loop:
         except SystemExit as error:
             self._turnout.crash(error)
         finally:
-            del self._running[id]
-            self._turnout.leave(ends)
-            if self._inbox:
-                self._admit()
+            self._leave(id, ends)
+
+    def _leave(self, id: int, ends: bool) -> None:
+        """A call is over: the next one may begin, unless this one `ends` the actor."""
+        del self._running[id]
+        self._turnout.leave(ends)
+        if self._inbox:
+            self._admit()
 
     async def _answer(self, message: Message) -> None:
         """As `Calls.run`, but a coroutine function is awaited."""

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from minray.core.digest import digest
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate
+from minray.hints import meant
 from minray.returns import number_of_returns, warn_of_dynamic, yields
 from minray.session import Session
 from minray.strategies import (
@@ -316,7 +317,9 @@ def check(options: Options, table: dict[str, Option], what: str, planned: dict[s
     for name, value in options.items():
         option = table.get(name)
         if option is None:
-            raise ValueError(f"Invalid option keyword {name} for {what}. Valid ones are {list(table)}.")
+            raise ValueError(
+                f"Invalid option keyword {name} for {what}.{meant(name, table)} Valid ones are {list(table)}."
+            )
         if not isinstance(value, option.types):
             allowed = " or ".join("None" if t is _NoneType else t.__name__ for t in option.types)
             raise TypeError(
@@ -446,6 +449,8 @@ def _retried(session: Session, name: str, options: Options) -> tuple[Any, Any]:
     kinds = options.get("retry_exceptions") or False
     if isinstance(kinds, bool):
         return kinds, kinds
+    if isinstance(kinds, Code):  # of a method, through a handle
+        return kinds, kinds.key
     code = session.code(tuple(kinds), f"retry_exceptions of {name}")
     return code, code.key
 
@@ -484,6 +489,13 @@ def actor_template(
             f"If you're using {kind} actors, minray can't execute actor tasks in order. Set "
             "`allow_out_of_order_execution=True` to allow out-of-order execution."
         )
+    # As code, because the owner and whoever is given a handle read the template, and may not know the exceptions.
+    methods = {
+        method: {**chosen_for, "retry_exceptions": _retried(session, f"{name}.{method}", chosen_for)[0]}
+        if chosen_for.get("retry_exceptions")
+        else chosen_for
+        for method, chosen_for in methods.items()
+    }
     chosen: dict[str, Any] = {
         "max_restarts": options.get("max_restarts") or 0,
         "max_task_retries": options.get("max_task_retries") or 0,

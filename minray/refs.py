@@ -40,6 +40,14 @@ class ObjectRef(Generic[T_co]):
         except Exception:  # at interpreter shutdown anything may be gone already, and so is the run
             return
 
+    if not TYPE_CHECKING:  # to a type checker a name that is not here is wrong
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"'ObjectRef' object has no attribute '{name}'"
+            if not name.startswith("__"):  # not looked for by pickle, numpy and others, who know what to do
+                text += ". If the value has it, write minray.get(ref) first."
+            raise AttributeError(text)
+
     def __hash__(self) -> int:
         return hash(self._id)
 

@@ -24,6 +24,9 @@ EXTRAS: dict[str, str] = {
     "dask": "minray[dask]",
 }
 
+#: Those that have no address.
+HERE = ("threads", "loky", "sim")
+
 
 def choose(backend: str | None, address: str | None, local_mode: bool = False) -> tuple[str, str | None]:
     """The name of the backend for these arguments of `init`, and the address to give it.
@@ -42,13 +45,18 @@ def choose(backend: str | None, address: str | None, local_mode: bool = False) -
         address = os.environ.get("MINRAY_ADDRESS") or None
     if address in (None, "local"):
         return named or DEFAULT, None
-    if address == "auto" and named in ("threads", "loky", "sim"):
+    if address == "auto" and named in HERE:
         return named, None  # Ray's word for the cluster of this machine: here it is made on the spot
     implied = _backend_of(address)
     if named in EXTRAS and implied not in (None, named):
         raise ValueError(
             f"The address {address!r} belongs to the {implied} backend, but the backend is {named!r}. Give only one of "
             "them (see also the environment variables MINRAY_BACKEND and MINRAY_ADDRESS)."
+        )
+    if named in HERE:
+        raise ValueError(
+            f"The backend {named!r} runs on this machine and takes no address, but {address!r} was given. Leave it out "
+            "(see also the environment variables MINRAY_BACKEND and MINRAY_ADDRESS)."
         )
     if named is None and implied is None:
         raise ValueError(
@@ -93,7 +101,10 @@ def load(name: str) -> Callable[..., Any]:
         )
     has = ", ".join(sorted(installed))
     if name in EXTRAS:
-        raise ImportError(f"The backend {name!r} is planned, and not in this version of minray, which has: {has}.")
+        raise ImportError(
+            f"The backend {name!r} is planned, and not in this version of minray, which has: {has}. Choose one of "
+            "these: MINRAY_BACKEND=loky, or init(backend='loky')."
+        )
     raise ValueError(f"There is no backend {name!r}. Installed are: {has}.")
 
 

@@ -199,9 +199,16 @@ class Calls:
             return (self.codec.value(result, f"the return value of {name}"),)
         if num_returns == 0:
             return ()
-        if len(result) != num_returns:
+        try:
+            returned = len(result)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}: with num_returns={num_returns} every call of {name} has to return as many values, in a list "
+                "or another collection."
+            ) from None
+        if returned != num_returns:
             raise ValueError(
-                f"Task returned {len(result)} objects, but num_returns={num_returns}: every call of {name} has to "
+                f"Task returned {returned} objects, but num_returns={num_returns}: every call of {name} has to "
                 "return as many."
             )
         return tuple(

@@ -569,6 +569,7 @@ class Runtime:
                 self._await(ids, timeout)
                 break
         results = []
+        gone = False
         decode = self._codec.decode
         for id in ids:
             value = self._graph.objects.value_of(id)
@@ -579,7 +580,7 @@ class Runtime:
                 try:
                     results.append(self._memory.read(id))
                 except Gone:
-                    return self.get(ids, timeout)
+                    gone = True  # and so may be others: all are made again at once
                 continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
@@ -588,7 +589,7 @@ class Runtime:
                 finally:
                     del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
-        return results
+        return self.get(ids, timeout) if gone else results
 
     def _hear_of(self, ids: Sequence[int]) -> None:
         """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""

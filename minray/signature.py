@@ -152,6 +152,16 @@ Parameters = tuple[tuple[str, int, bool], ...]
 _POSITIONAL_ONLY, _EITHER, _VAR_POSITIONAL, _KEYWORD_ONLY, _VAR_KEYWORD = range(5)
 
 
+class _Default:
+    """Stands for a default value, which is not known here."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_DEFAULT = _Default()
+
+
 class Signature:
     """The parameters of one function. Calls without keywords and with `low` to `high` arguments are right."""
 
@@ -174,7 +184,6 @@ class Signature:
     @classmethod
     def of(cls, function: Callable[..., Any], skip_first: bool = False) -> Signature:
         """The signature of `function`, without its first parameter (``self``) if asked so."""
-
         found = [
             (p.name, int(p.kind), p.default is not p.empty) for p in inspect.signature(function).parameters.values()
         ]
@@ -196,16 +205,16 @@ class Signature:
         self._bind(args, kwargs)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-
         kinds = list(inspect._ParameterKind)
         parameters = [
-            inspect.Parameter(name, kinds[kind], default=None if default else inspect.Parameter.empty)
+            inspect.Parameter(name, kinds[kind], default=_DEFAULT if default else inspect.Parameter.empty)
             for name, kind, default in self.parameters
         ]
+        signature = inspect.Signature(parameters)
         try:
-            inspect.Signature(parameters).bind(*args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(str(error)) from None
+            raise TypeError(f"{error}. The parameters are {signature}.") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Signature, (self.parameters,)

@@ -7,6 +7,7 @@ process. The first `.remote`, `put` or `get` does the same with all defaults.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from minray import registry
 from minray.actor_class import check_namespace
+from minray.hints import meant
 from minray.interrupts import guard, unguard
 from minray.labels import check_labels
 from minray.machine import visible_gpus
@@ -262,7 +264,8 @@ def _check_own(own: dict[str, Any], backend: Any, address: str | None, local_mod
     factory = backend if callable(backend) else registry.load(registry.choose(backend, address, local_mode)[0])
     for name in own:
         if name not in getattr(factory, "keywords", ()):
-            raise RuntimeError(f"Unknown keyword argument(s): {name}")
+            named = inspect.signature(init).parameters.keys() - {"others"}
+            raise RuntimeError(f"Unknown keyword argument(s): {name}.{meant(name, named)}")
 
 
 def _check_init(
@@ -312,7 +315,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     global _run, _context, provisional
     provisional = False
     session = current()
-    if session is not None and session is not _run:
+    if session is not None and session.in_worker:
         warnings.warn("minray.shutdown() inside a task has no effect: its driver ends the run.", stacklevel=2)
     elif _run is not None and _run_pid == os.getpid():
         run, _run, _context = _run, None, None
@@ -326,11 +329,12 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
 def _forget_run() -> None:
     """In the child of a fork: the run is its parent's. Its refs are as good as those of an earlier session here."""
-    global _run, _context
+    global _run, _context, _starting
     session = current()
     if session is not None:
         session.closed = True
     _run, _context = None, None
+    _starting = threading.RLock()  # another thread may have held it, which is not here to give it back
     set_driver(None)
     set_thread(None)
 

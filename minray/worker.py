@@ -147,7 +147,9 @@ class Worker:
         """Hand back every task that has not been begun, and send the results that wait. Any thread."""
         back = []
         kept = []
-        while True:
+        # An actor's calls stay: while they were out of the queue, the main thread could take a later one for the next.
+        has_tasks = any(message[0] == m.RUN for message in tuple(self._todo))
+        while has_tasks:
             try:
                 message = self._todo.pop()
             except IndexError:

@@ -226,4 +226,7 @@ class Label:
                 self._eager -= 1
                 for stream in (sys.__stdout__, sys.__stderr__):
                     if isinstance(stream, LabelledStream):
-                        stream.say()
+                        try:
+                            stream.say()
+                        except (OSError, ValueError):  # a task has closed it: who prints there is told so, not we
+                            continue

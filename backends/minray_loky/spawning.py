@@ -32,8 +32,10 @@ _methods.update(_before)
 resource_tracker: Any = loky_tracker
 cpu_count: Callable[[], int] = loky.cpu_count
 
-__all__ = ["Inherited", "Trackers", "cpu_count", "resource_tracker", "start_process"]
+__all__ = ["GROUP_SIGNALS", "Inherited", "Trackers", "cpu_count", "resource_tracker", "start_process"]
 
+#: What a terminal sends to the whole group: it ends the driver, or means something to it, and to nobody else.
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: How long the trackers, which end by themselves, are waited for (s).
 _TRACKER_SECONDS = 1.0
 
@@ -53,9 +55,17 @@ def _adopt(fd: Any) -> socket.socket:
 
 
 def start_process(target: Callable[..., None], args: tuple[Any, ...], name: str, environment: dict[str, str]) -> Any:
-    """Start a process that runs ``target(*args)``, with no module of the driver's but those that these need."""
-    started: Any = LokyContext().Process(target=target, args=args, name=name, daemon=True, env=environment)
-    started.start()
+    """Start a process that runs ``target(*args, mask)``, with no module of the driver's but those that these need.
+
+    `GROUP_SIGNALS` are blocked in it: Ctrl-C must not end it while Python starts, with a traceback on the terminal. It
+    sets `mask`, the set of blocked signals that the driver has, when it has said what they are to do.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
+    try:
+        started: Any = LokyContext().Process(target=target, args=(*args, mask), name=name, daemon=True, env=environment)
+        started.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     mp_process._children.discard(started)  # type: ignore[attr-defined]  # or a fork of the driver would end it, too
     return started
 

@@ -22,7 +22,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from typing import Any
 from minray.worker import Worker
 from minray_loky import logs
 from minray_loky.channel import WorkerEnd
-from minray_loky.spawning import resource_tracker
+from minray_loky.spawning import GROUP_SIGNALS, resource_tracker
 from minray_loky.store import SharedStore
 
 COMMAND = struct.Struct("!cq")  # what, worker
@@ -43,7 +43,6 @@ READY, FORKED, GONE = b"R", b"F", b"G"
 FORK_FAILED = 127 << 8
 #: fds that come with START: messages, interrupts, stdout, stderr
 FDS = 4
-_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 #: How long workers get to end by themselves when the run ends (s). Idle ones need a few milliseconds.
 GRACE_SECONDS = 0.15
 
@@ -59,9 +58,9 @@ class Setup:
     disk_threshold: float
 
 
-def serve(sock: socket.socket, setup: Setup) -> None:
+def serve(sock: socket.socket, setup: Setup, mask: Iterable[int]) -> None:
     """The template's whole life. Runs in the process that loky started, and never returns."""
-    _Template(sock, setup).run()
+    _Template(sock, setup).run(mask)
     os._exit(0)
 
 
@@ -73,13 +72,14 @@ class _Template:
         self._die_with_parent = _to_die_with_parent()
         self._unsent = bytearray()  # reports that the socket could not take yet
 
-    def run(self) -> None:
+    def run(self, mask: Iterable[int]) -> None:
         # Inherited by workers: to the user's code each is a program of its own, which starts processes as Python does.
         current_process().daemon = False
         current_process().name = "MainProcess"
         set_start_method(None, force=True)
         # Sent to the whole group these end the driver, or mean something to it; this process ends when the driver has.
-        self._signals = {number: signal.signal(number, signal.SIG_IGN) for number in _GROUP_SIGNALS}
+        self._signals = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         sys.path[:] = self._setup.sys_path
         for name in self._setup.preload:
             try:
@@ -135,6 +135,7 @@ class _Template:
                 return True
 
     def _fork(self, worker: int, fds: list[int]) -> None:
+        template = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:  # no more processes, or no memory
@@ -143,7 +144,7 @@ class _Template:
         else:
             if not pid:
                 try:
-                    self._become_worker(worker, fds)
+                    self._become_worker(worker, fds, template)
                 finally:
                     os._exit(1)
         for fd in fds:
@@ -156,7 +157,7 @@ class _Template:
         else:
             self._report(GONE, worker, FORK_FAILED)
 
-    def _become_worker(self, worker: int, fds: list[int]) -> None:
+    def _become_worker(self, worker: int, fds: list[int], template: int) -> None:
         # A process group of its own: what the terminal sends is the driver's, and what tasks start can be ended too.
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
@@ -172,6 +173,8 @@ class _Template:
         os.close(out)
         os.close(err)
         self._die_with_parent()
+        if os.getppid() != template:  # it died before that
+            return
         run_worker(worker, messages, interrupts, self._setup)
 
     def _reap(self) -> None:

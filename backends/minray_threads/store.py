@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,7 +51,7 @@ class Blocks:
         self._directory = directory
         self._threshold = threshold
         self._file: Any = None
-        self._free: list[tuple[int, int]] = []  # extents of it
+        self._free: list[tuple[int, int]] = []  # extents of it, by offset; no two of them touch
         self._end = 0
 
     @contextmanager
@@ -98,16 +99,19 @@ class Blocks:
 
     def _give(self, offset: int, size: int) -> None:
         """An extent is free again."""
-        merged: list[tuple[int, int]] = []
-        for first, length in sorted([*self._free, (offset, size)]):
-            if merged and sum(merged[-1]) == first:
-                merged[-1] = (merged[-1][0], merged[-1][1] + length)
-            else:
-                merged.append((first, length))
-        if sum(merged[-1]) == self._end:  # the end of the file
-            self._end = merged.pop()[0]
-            self._file.truncate(self._end)
-        self._free = merged
+        free = self._free
+        index = bisect_left(free, (offset, 0))
+        if index < len(free) and free[index][0] == offset + size:
+            size += free.pop(index)[1]
+        if index and sum(free[index - 1]) == offset:
+            index -= 1
+            offset, before = free.pop(index)
+            size += before
+        if offset + size == self._end:  # the end of the file
+            self._end = offset
+            self._file.truncate(offset)
+        else:
+            free.insert(index, (offset, size))
 
     def from_disk(self, offset: int, size: int) -> Any:
         """A block: its bytes, or a mapping of them."""

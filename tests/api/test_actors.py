@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import sys
+import types
 from typing import Any
 
 import pytest
 
 import minray as ray
 from minray.actor_class import ActorHandle
+from minray.code import pack
+from minray.core.template import Code
 from minray.refs import ObjectRef
 from minray.session import set_driver
 
@@ -130,11 +134,37 @@ def test_what_is_no_method_is_no_attribute_of_a_handle(session: Any) -> None:
             getattr(counter, name)
     assert "add" in dir(counter)
     assert "value" not in dir(counter)
+    with pytest.raises(AttributeError, match=r"methods of Counter: .*add, .* Did you mean 'static'\? What else"):
+        counter.statics
+    with pytest.raises(AttributeError, match=r"'ActorHandle' object has no attribute '__array__'$"):
+        counter.__array__
 
 
 def test_a_method_cannot_be_called_directly(session: Any) -> None:
     with pytest.raises(TypeError, match=r"Instead of running 'object.add\(\)', try 'object.add.remote\(\)'"):
         RemoteCounter.remote().add()
+
+
+def test_a_template_can_be_read_where_the_exceptions_that_its_methods_retry_are_not_known(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the owner, when a worker asks for an actor: that may have modules which the owner has not."""
+    module: Any = types.ModuleType("only_in_a_worker")
+    exec("class Own(Exception): pass", module.__dict__)
+
+    class Flaky:
+        @ray.method(max_task_retries=1, retry_exceptions=[module.Own])
+        def call(self) -> int:
+            return 1
+
+    with monkeypatch.context() as worker:
+        worker.setitem(sys.modules, "only_in_a_worker", module)
+        actor = ray.remote(Flaky).remote()
+        packed = pack(session.created[0])
+    with_methods = pickle.loads(packed).methods["call"]
+    assert (with_methods["max_task_retries"], type(with_methods["retry_exceptions"])) == (1, Code)
+    ray.get(actor.call.remote())
+    assert session.calls[0].retry_exceptions.key == with_methods["retry_exceptions"].key
 
 
 def test_a_method_takes_options(session: Any) -> None:
@@ -152,6 +182,7 @@ def test_a_method_takes_options(session: Any) -> None:
     [
         ({"foo": 1}, TypeError, "unexpected keyword argument 'foo'"),
         ({"num_cpus": 1}, TypeError, "unexpected keyword argument 'num_cpus'"),
+        ({"num_return": 1}, TypeError, r"Did you mean 'num_returns'\? It takes \['name', 'num_returns', "),
         ({"num_returns": -1}, ValueError, "non-negative integer"),
         ({"num_returns": "a"}, TypeError, "must be a number"),
         ({"name": 3}, TypeError, "'name' must be str or None"),

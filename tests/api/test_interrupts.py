@@ -64,6 +64,24 @@ def test_a_function_of_minrays_is_not_left_half_way(package: str) -> None:
     assert steps == ["half", "whole"]
 
 
+def test_none_is_lost_if_the_next_look_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that interrupts once more may run before the handler that has started it goes on."""
+
+    def start(function: Callable[[], None], args: tuple[()]) -> None:
+        monkeypatch.undo()
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+
+    def user() -> None:
+        as_part_of("minray", in_steps)([], int)
+        threading.Event().wait(10)
+
+    monkeypatch.setattr("minray.interrupts._thread.start_new_thread", start)
+    with pytest.raises(KeyboardInterrupt):
+        user()
+
+
 def test_a_wait_inside_one_is_interrupted() -> None:
     def wait() -> None:
         threading.Event().wait(10)

@@ -179,6 +179,19 @@ def test_get_of_a_list_with_something_else(session: Any) -> None:
         ray.get(wrong)
 
 
+def test_get_with_a_timeout_that_is_no_number(session: Any) -> None:
+    wrong: Any = "1 s"
+    with pytest.raises(TypeError, match="'timeout' argument must be a number of seconds, got: '1 s'"):
+        ray.get(ray.put(1), timeout=wrong)
+
+
+def test_a_reference_has_nothing_of_its_value(session: Any) -> None:
+    ref: Any = ray.put("a")
+    with pytest.raises(AttributeError, match=r"no attribute 'upper'. If the value has it, write minray.get\(ref\)"):
+        ref.upper()
+    assert not hasattr(ref, "__array__")
+
+
 def test_get_in_vain(session: Any) -> None:
     with pytest.raises(GetTimeoutError):
         ray.get(session.pending(), timeout=0)
@@ -236,7 +249,7 @@ def test_wait_with_wrong_numbers(session: Any) -> None:
         with pytest.raises(ValueError, match=words):
             wait(refs, **options)
     for name, value in [("num_returns", "a"), ("num_returns", None), ("timeout", "a")]:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=f"The '{name}' argument must be a number of .*, got: {value!r}."):
             wait([one], **{name: value})
 
 

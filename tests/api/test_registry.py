@@ -115,6 +115,16 @@ def test_a_backend_and_the_address_of_another_are_a_contradiction() -> None:
         registry.choose("loky", "tcp://h:8786")
 
 
+@pytest.mark.parametrize("backend", ["threads", "loky", "sim"])
+def test_a_backend_of_this_machine_takes_no_address(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=rf"'{backend}' runs on this machine and takes no address, but 'h:6379'"):
+        registry.choose(backend, "h:6379")
+    monkeypatch.setenv("MINRAY_BACKEND", backend)
+    with pytest.raises(ValueError, match="takes no address"):
+        registry.choose(None, "h:6379")
+    assert registry.choose(None, "auto") == registry.choose(None, "local") == (backend, None)
+
+
 def test_an_address_of_no_known_form_lists_the_forms_unless_the_backend_is_named() -> None:
     with pytest.raises(ValueError, match=r"No backend takes the address 'h:6379'. Use 'ssh://"):
         registry.choose(None, "h:6379")

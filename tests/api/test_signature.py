@@ -44,7 +44,7 @@ def test_it_agrees_with_python(function: Callable[..., Any], count: int, keyword
     signature = Signature.of(function)
     expected = outcome(lambda: inspect.signature(function).bind(*range(count), **keywords))
 
-    assert outcome(lambda: signature.check(tuple(range(count)), keywords)) == expected
+    assert outcome(lambda: signature.check(tuple(range(count)), keywords)).partition(". ")[0] == expected
     if not keywords and signature.low <= count <= signature.high:
         assert expected == "accepted"  # what RemoteFunction.remote relies on
 

@@ -94,6 +94,36 @@ def test_shutdown_closes_the_run_once(starts: Starts) -> None:
     assert not ray.is_initialized()
 
 
+def test_threads_may_shut_down_at_once(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one finds a run that is being closed, and has nothing to do and nothing to say."""
+    ray.init()
+
+    def close(exiting: bool) -> None:
+        other = threading.Thread(target=ray.shutdown)  # a warning in it fails the test
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(starts.runs[0], "close", close)
+    ray.shutdown()
+
+
+def test_a_child_may_start_a_run_that_was_forked_while_another_thread_started_one(starts: Starts) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with starting._starting:
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(30)
+    starting._forget_run()  # as in the child, which does not have that thread
+    ray.init()
+    leave.set()
+    thread.join()
+
+
 def test_a_run_that_fails_to_close_is_over_nevertheless(starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     ray.init()
 
@@ -177,7 +207,9 @@ def test_inside_a_task_init_is_a_second_one_and_shutdown_leaves_the_run_alone(st
     in_the_task: list[object] = []
 
     def task() -> None:
-        session.set_thread(type(starts.runs[0])())
+        served = type(starts.runs[0])()
+        served.in_worker = True
+        session.set_thread(served)
         with pytest.raises(RuntimeError, match="twice by accident"):
             ray.init()
         in_the_task.append(ray.init(ignore_reinit_error=True))
@@ -204,7 +236,8 @@ def test_a_forked_child_does_not_end_its_parents_run(starts: Starts, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"foo": 1}, RuntimeError, "Unknown keyword argument.*foo"),
+        ({"foo": 1}, RuntimeError, r"Unknown keyword argument\(s\): foo.$"),
+        ({"num_cpu": 1}, RuntimeError, r"Unknown keyword argument\(s\): num_cpu. Did you mean 'num_cpus'\?"),
         ({"num_cpus": "a"}, AssertionError, "num_cpus must be a number, got: 'a'"),
         ({"num_cpus": -1}, ValueError, "must be nonnegative, but num_cpus is -1"),
         ({"num_cpus": 1.5}, ValueError, "num_cpus must be a whole number, got: 1.5"),

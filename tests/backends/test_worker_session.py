@@ -88,8 +88,26 @@ def test_a_call_that_comes_in_the_middle_of_a_recall_finds_its_code() -> None:
     link = RecordingLink()
     worker = Worker(1, link, None)
     args, where, deps = worker.client.codec.call((), {}, "dict", lambda value: 0)
-    run = (m.RUN, 7, b"key", args, where, deps, (), 1, "dict", False, None)
+    before, run = [(m.RUN, number, b"key", args, where, deps, (), 1, "dict", False, None) for number in (7, 8)]
     worker._todo = Interleaved()
-    worker._take([(m.CODE, b"key", pickle.dumps(dict), "dict")])
+    worker._take([(m.CODE, b"key", pickle.dumps(dict), "dict"), before])
     worker.recall()
-    assert [message[0] for message in link.sent] == [m.DONE, m.RETURNED]
+    assert [message[:2] for message in link.sent] == [(m.DONE, 8), (m.RETURNED, (7,))]
+
+
+def test_a_recall_leaves_the_order_of_an_actor_s_calls_alone() -> None:
+    """Whoever is cancelled, the worker is interrupted, and recalls: of an actor's calls none may be out of the queue
+    meanwhile, when the main thread may look for the next one."""
+
+    class Watched(deque[Message]):
+        def pop(self, *_: int) -> Message:
+            raise AssertionError("a later call could be the next one now")
+
+    link = RecordingLink()
+    worker = Worker(1, link, None)
+    calls: list[Message] = [(m.CALL, number, "method") for number in (7, 8)]
+    worker._todo = Watched()
+    worker._take(calls)
+    worker.recall()
+    assert list(worker._todo) == calls
+    assert link.sent == [(m.RETURNED, ())]

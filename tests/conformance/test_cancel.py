@@ -405,6 +405,7 @@ def test_a_call_that_waits_for_its_turn_in_an_async_actor_is_not_run(
     first, second = actor.wait.remote(), actor.note.remote()
     flags.wait("waiting")
     ray.cancel(second)
+    ray.wait([second], timeout=1)  # Ray answers when its turn comes, and may hear of the next cancellation first
     ray.cancel(first)
     cancelled(second, in_code=False)
     cancelled(first, in_code=True)
@@ -486,16 +487,6 @@ def test_cancelling_what_is_done_changes_nothing(ray: Any, actor_class: Any, asy
         ray.cancel(ref)
         ray.cancel(ref, recursive=False)
     assert ray.get(refs) == ["done", "noted", "noted"]
-
-
-def test_cancelling_twice_is_cancelling_once(ray: Any, sleeper: Any, flags: Any, cancelled: Any) -> None:
-    ref = sleeper.remote()
-    flags.wait("asleep")
-    ray.cancel(ref)
-    ray.cancel(ref)
-    cancelled(ref)
-    ray.cancel(ref)
-    cancelled(ref)
 
 
 def test_a_stored_value_cannot_be_cancelled_and_stays(ray: Any) -> None:

@@ -205,7 +205,8 @@ def test_a_generator_can_be_cancelled_by_force(ray: Any, sleeper: Any) -> None:
     generator = sleeper.remote(1000)
     next(generator)
     ray.cancel(generator, force=True)
-    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
+    assert outcome(ray, generator.completed()) == "TaskCancelledError"
+    assert [outcome(ray, item) for item in generator][-1:] in (["TaskCancelledError"], [])  # a busy Ray may lose it
 
 
 def test_an_async_generator_can_be_cancelled(ray: Any) -> None:
@@ -230,6 +231,7 @@ def test_an_async_generator_can_be_cancelled(ray: Any) -> None:
 def test_cancelling_a_finished_generator_changes_nothing(ray: Any, numbers: Any) -> None:
     generator = numbers.remote(2)
     ray.get(generator.completed())
+    ray.get(numbers.remote(1).completed())  # while Ray has not heard that the call is over, this may end its driver
     ray.cancel(generator)
     assert ray.get(list(generator)) == [0, 1]
 

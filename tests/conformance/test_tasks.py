@@ -216,7 +216,7 @@ def test_a_result_that_cannot_be_split_fails_every_ref(ray: Any, result: Any) ->
         return result
 
     for ref in f.remote():
-        with pytest.raises(TypeError) as caught:
+        with pytest.raises(TypeError, match="has no len") as caught:
             ray.get(ref)
         assert isinstance(caught.value, ray.exceptions.RayTaskError)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +199,30 @@ def test_a_handler_may_shut_the_run_down(start: Callable[..., Any]) -> None:
     program.process.terminate()
     assert program.ends(5) == 0
     assert program.out == "here\nshut down\n" and program.err == ""
+
+
+@pytest.mark.slow
+def test_while_the_template_starts(start: Callable[..., Any], tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of the terminal, also to one in which Python is still starting."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if any('loky' in word for word in sys.orig_argv):\n"
+        "    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):\n"
+        "        os.kill(os.getpid(), number)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    program = start(
+        """
+        import signal
+        import minray
+
+        @minray.remote
+        def blocked():
+            return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGHUP))
+        print(minray.get(blocked.remote()) == {signal.SIGUSR1, signal.SIGHUP})
+        """,
+        env={"PYTHONPATH": path},
+    )
+    assert program.runs() == "True\n"

@@ -47,6 +47,19 @@ def test_the_driver_gets_what_was_lost(ray: Any, make: Any, flags: Any, lose: Ca
     assert flags.count("a") == 2
 
 
+def test_all_that_one_get_misses_is_made_again_at_once(ray: Any, flags: Any, lose: Callable[[], None]) -> None:
+    @ray.remote
+    def meet() -> Any:
+        if flags.up("here") > 2:
+            flags.wait("here", 4)
+        return np.ones(N)
+
+    refs = [meet.remote(), meet.remote()]
+    ray.wait(refs, num_returns=2)
+    lose()
+    assert [array[0] for array in ray.get(refs)] == [1, 1]
+
+
 def test_arguments_and_their_arguments_are_made_again(
     ray: Any, make: Any, flags: Any, lose: Callable[[], None]
 ) -> None:

@@ -387,3 +387,18 @@ def test_a_line_that_looks_like_one_of_our_own_marks_does_no_harm(
     ray.get(speak.remote())
     eventually(lambda: printed.has("next\n"))
     assert re.fullmatch(r"(\(speak pid=\d+\)) \x1eminray:oops\n\1 next\n", printed.out)
+
+
+@pytest.mark.parametrize("close", ["sys.stdout.close()", "os.close(1), os.close(2)", "setattr(sys, 'stdout', None)"])
+def test_a_task_that_closes_its_output_does_not_take_the_next_one_along(backend: str, close: str) -> None:
+    @minray.remote(max_retries=0)
+    def closes() -> int:
+        exec(close, {"os": os, "sys": sys})
+        return os.getpid()
+
+    @minray.remote(max_retries=0)
+    def after() -> int:
+        return os.getpid()
+
+    with minray.init(backend=backend, num_cpus=1):
+        assert minray.get(closes.remote()) == minray.get(after.remote())

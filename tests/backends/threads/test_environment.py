@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,17 @@ def test_gpus_are_told_and_not_set(job: Any) -> None:
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     task = minray.remote(num_gpus=1)(lambda: (minray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")))
     assert minray.get(task.remote()) == ([0], before)
+
+
+def test_an_environment_whose_hook_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hook() -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.delenv("OF_THE_JOB", raising=False)
+    environment = {"env_vars": {"OF_THE_JOB": "1"}, "py_modules": [str(tmp_path)], "worker_process_setup_hook": hook}
+    before = list(sys.path)
+    with pytest.raises(RuntimeError, match="no luck"):
+        minray.init(backend="threads", runtime_env=environment)
+    assert "OF_THE_JOB" not in os.environ
+    assert sys.path == before
+    assert not minray.is_initialized()

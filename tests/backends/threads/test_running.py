@@ -430,3 +430,12 @@ def test_calls_that_wait_in_a_killed_actor_never_begin(
     eventually(loops[0].is_closed)
     assert flags.count("working") == 1
     assert asyncio.all_tasks(loops[0]) == set()
+
+
+def test_a_result_that_cannot_be_split_says_what_is_due(ray: Any) -> None:
+    @ray.remote(num_returns=2)
+    def one() -> int:
+        return 1
+
+    with pytest.raises(TypeError, match=r"with num_returns=2 every call of one has to return as many values"):
+        ray.get(one.remote())
