@@ -22,6 +22,7 @@ Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)`
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from minray.core.devices import is_gpu
 from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker, candidates
@@ -57,6 +58,8 @@ MANY_LANES = 64
 HOLD_SECONDS = 1.0
 #: So many workers that are gone can still be listed.
 REMEMBERED = 1000
+#: What takes less is as good as nothing (s).
+SHORTEST_PACE = 1e-6
 #: Weight of the newest measurement in a function's pace.
 PACE_WEIGHT = 0.2
 
@@ -72,6 +75,9 @@ class Scheduler:
         self.hungry: dict[LaneKey, Lane] = {}  # stalled lanes, the longest waiting first
         self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
+        self.due = 0.0  # when the first of them may be stuck; 0: calls were sent since the last tick
+        # At the last tick, while calls wait: how much work (s) every worker had behind its head, and calls a second.
+        self.cushion = self.rate = 0.0
         self.last_worker = 0
         self.tight: set[str] = set()  # the reasons for which memory is
         self.last_sent = 0.0  # when the latest task was since it is, or when that began
@@ -312,6 +318,7 @@ class Scheduler:
         assert template is not None
         if worker.sent:
             self.sent_ahead = True
+            self.due = 0.0
         else:
             worker.running_since = self.now
         worker.sent[task.id] = task
@@ -445,15 +452,26 @@ class Scheduler:
         deaf = []
         if self.sent_ahead:
             self.sent_ahead = False
+            self.due = self.cushion = inf
+            self.rate = 0.0
             for lane in self.lanes.values():
                 for worker in lane.leased.values():
                     if len(worker.sent) > 1:
                         self.sent_ahead = True
+                        head = next(iter(worker.sent.values()))
+                        stuck = worker.running_since + max(STUCK_SECONDS, STUCK_TIMES * head.cost)
                         if worker.condemned is not None and self.now - worker.running_since > DEAF_SECONDS:
-                            deaf += [worker] if next(iter(worker.sent.values())) is worker.condemned else []
-                        elif not worker.recalling and self._is_stuck(worker):
+                            deaf += [worker] if head is worker.condemned else []
+                        elif not worker.recalling and self.now > stuck:
                             worker.stuck = True
                             self.recall(worker)
+                        self.due = min(self.due, stuck)
+                        self.cushion = min(self.cushion, worker.load - head.cost)
+                        self.rate += 1 / max(head.cost, SHORTEST_PACE)
+                    elif not worker.blocked:
+                        self.cushion = 0.0
+            if not self.hungry:
+                self.cushion = 0.0
         for node in self.nodes.values():
             while node.idlers() > node.cpus:
                 idle = min(filter(None, (node.idle, *node.dressed.values())), key=lambda some: some[0].idle_since)
@@ -461,11 +479,6 @@ class Scheduler:
                     break
                 self.stop(idle.pop(0))
         return deaf
-
-    def _is_stuck(self, worker: Worker) -> bool:
-        """Whether its running call takes longer than those behind it were to wait."""
-        head = next(iter(worker.sent.values()))
-        return self.now - worker.running_since > max(STUCK_SECONDS, STUCK_TIMES * head.cost)
 
     def surplus(self) -> bool:
         """Whether a tick in a second or two might stop a worker."""

@@ -408,6 +408,51 @@ def test_once_nothing_is_sent_ahead_nobody_has_to_look_again(sim: Simulation) ->
     assert not sim.scheduler.sent_ahead
 
 
+def test_nobody_has_to_look_before_a_call_can_be_stuck() -> None:
+    sim = Simulation(CPU=1)
+    template = function()
+    template.pace = ONE_AHEAD_SECONDS / 3
+    for _ in range(10):
+        sim.submit(template)
+    (worker,) = sim.scheduler.workers.values()
+    sim.run_one()
+    assert sim.scheduler.due == 0.0, "a call was sent since somebody looked"
+    sim.tick(0)
+    assert sim.scheduler.due == pytest.approx(worker.running_since + STUCK_TIMES * ONE_AHEAD_SECONDS / 3)
+
+
+def test_while_calls_wait_for_a_cpu_the_scheduler_knows_how_much_work_everybody_has(sim: Simulation) -> None:
+    template = function()
+    template.pace = AHEAD_SECONDS / 8
+    ids = [sim.submit(template) for _ in range(30)]
+    sim.tick(0)
+    assert sim.scheduler.cushion == pytest.approx(AHEAD_SECONDS * 7 / 8)
+    assert sim.scheduler.rate == pytest.approx(2 * 8 / AHEAD_SECONDS)
+    sim.step(sim.at(ids[0]))
+    sim.receive(sim.at(ids[0]))
+    sim.tick(0)
+    assert sim.scheduler.cushion <= AHEAD_SECONDS * 7 / 8
+    sim.run()
+    sim.tick(0)
+    assert not sim.scheduler.sent_ahead
+
+
+def test_whoever_has_a_single_call_has_no_cushion(sim: Simulation) -> None:
+    template = function()
+    template.pace = AHEAD_SECONDS / 8
+    for _ in range(14):
+        sim.submit(template)
+    sim.tick(0)
+    assert sim.scheduler.cushion == 0.0, "nothing waits for a CPU"
+    slow = function()
+    slow.pace = ONE_AHEAD_SECONDS
+    lone = Simulation(CPU=1)
+    lone.submit(slow)
+    lone.submit(slow)
+    lone.tick(0)
+    assert not lone.scheduler.sent_ahead
+
+
 def test_a_worker_that_answers_a_recall_when_all_is_done_hands_back_nothing(sim: Simulation) -> None:
     template = quick()
     ids = [sim.submit(template) for _ in range(4)]
