@@ -8,8 +8,8 @@ The rules:
    worker, but only as far as the work already there is known to be short. Nothing is sent behind a blocked worker.
 3. Calls that were sent ahead and not begun are recalled when their worker blocks, runs long, or another has nothing
    to do. A worker answers every recall with what it had not begun, so that each call runs once.
-4. In a lane tasks are sent in the order in which they became ready, but for those that a blocked call waits for, which
-   come first (`hurry`).
+4. In a lane functions take turns, and the tasks of one are sent in the order in which they became ready, but for those
+   that a blocked call waits for, which come first (`hurry`).
 5. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
    before all lanes.
 6. While memory is tight (`tight`) a task is sent only if no other runs, or the latest was sent HOLD_SECONDS ago. Who
@@ -203,10 +203,13 @@ class Scheduler:
         lane = self.lanes.get(template.lane_key)
         if lane is None:
             lane = self._new_lane(template)
+        ready = lane.ready
         if task.hurried:
-            lane.ready.appendleft(task)
+            lane.push(task)
+        elif ready and (lane.others or ready[-1].template is not template):
+            lane.queue_of(template).append(task)
         else:
-            lane.ready.append(task)
+            ready.append(task)
         if not lane.stalled:
             self.dispatch(lane)
 
@@ -230,7 +233,7 @@ class Scheduler:
                 task.stream.rewind()
             key = template.lane_key
             lane = lanes[key] = self.lanes.get(key) or self._new_lane(template)
-            lane.ready.appendleft(task)
+            lane.push(task)
         for lane in lanes.values():
             self.dispatch(lane)
 
@@ -238,25 +241,24 @@ class Scheduler:
         """Put tasks that are ready in front of their lanes, in their order; not where the queue is long."""
         for task in reversed(tasks):
             assert task.template is not None
-            ready = self.lanes[task.template.lane_key].ready
-            if len(ready) <= HURRY_AMONG and ready[0] is not task:
-                ready.remove(task)
-                ready.appendleft(task)
+            lane = self.lanes[task.template.lane_key]
+            if lane.ready[0] is not task and len(lane.queue_of(task.template)) <= HURRY_AMONG:
+                lane.remove(task)
+                lane.push(task)
 
     def withdraw(self, task: Task) -> None:
         """A task that is ready is not to run after all."""
         assert task.template is not None
         lane = self.lanes[task.template.lane_key]
-        lane.ready.remove(task)
+        lane.remove(task)
         if not lane.ready:
             self.dispatch(lane)
 
     def dispatch(self, lane: Lane) -> None:
         """Send what can be sent of one lane. If that is not all, it is the last of those that wait."""
-        ready = lane.ready
         served = False
-        while ready:
-            worker = self._worker_for(lane, ready[0])
+        while lane.ready:
+            worker = self._worker_for(lane, lane.ready[0])
             if worker is None:
                 if served or not lane.stalled:
                     lane.stalled = True
@@ -266,7 +268,9 @@ class Scheduler:
                         lane.warned = True
                         self.warn(lane.demand, lane.terms)
                 return
-            self._assign(worker, ready.popleft())
+            self._assign(worker, lane.ready.popleft())
+            if lane.others:
+                lane.turn()
             served = True
         if lane.stalled:
             lane.stalled = False
@@ -354,19 +358,20 @@ class Scheduler:
             return
         if not sent:
             worker.load = 0.0  # what rounding has left
-        ready = lane.ready
         # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
         if (
-            ready
+            lane.ready
             and refill
             and not self.tight
             and not worker.worn
             and (worker.load <= AHEAD_SECONDS / 2 or len(sent) == 1)
             and len(self.hungry) < 2
         ):
-            while ready and self._has_room(worker, ready[0]):
-                self._assign(worker, ready.popleft())
-            if not ready and lane.stalled:
+            while lane.ready and self._has_room(worker, lane.ready[0]):
+                self._assign(worker, lane.ready.popleft())
+                if lane.others:
+                    lane.turn()
+            if not lane.ready and lane.stalled:
                 lane.stalled = False
                 self.hungry.pop(lane.key, None)
         if not sent:
@@ -512,7 +517,10 @@ class Scheduler:
             held_back = self.tight and self._some_task_runs()
             room = not held_back and self.has_room(lane.demand, lane.terms)
             assert not lane.stalled or not room, f"{lane} waits for nothing"
-            for task in lane.ready:
+            assert all(lane.others) and (lane.ready or not lane.others), lane
+            for queue in (lane.ready, *lane.others) if lane.others else ():
+                assert {task.template.key for task in queue if task.template is not None} == {queue.key}, lane
+            for task in lane.tasks():
                 assert task.state == READY, task
             for worker in lane.leased.values():
                 assert worker.lane is lane and worker.sent, worker

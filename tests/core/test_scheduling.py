@@ -258,6 +258,51 @@ def test_idle_workers_beyond_the_cpus_are_stopped_after_a_while(sim: Simulation)
     assert len(sim.living()) == 2 and not sim.scheduler.surplus()
 
 
+# -- functions take turns ------------------------------------------------------------------------------------------
+
+
+def another() -> TaskTemplate:
+    """Another function than the one of `function()`, with the same demand."""
+    return function(2)
+
+
+def test_a_call_does_not_wait_for_all_that_another_function_has_queued() -> None:
+    sim = Simulation(CPU=1)
+    many = [sim.submit(function()) for _ in range(20)]
+    few = [sim.submit(another()) for _ in range(2)]
+    (lane,) = sim.scheduler.lanes.values()
+    assert len(lane.tasks()) == 21 and len(lane.others) == 1
+    sim.run()
+    began = list(sim.begun)
+    assert [began.index(id) for id in few] == [2, 4]
+    assert [id for id in began if id in many] == many, "those of one function keep their order"
+    assert not lane.others and not lane.ready
+
+
+def test_what_is_withdrawn_leaves_the_turns_as_they_are() -> None:
+    sim = Simulation(CPU=1)
+    many = [sim.submit(function()) for _ in range(4)]
+    lone = sim.submit(another())
+    third = sim.submit(function(3))
+    for id in (lone, *many[1:]):
+        sim.cancel(id)
+    sim.run()
+    assert list(sim.begun) == [many[0], third]
+
+
+def test_what_a_blocked_call_waits_for_comes_before_the_turns_of_others() -> None:
+    sim = Simulation(CPU=1)
+    parent = begin(sim, sim.submit(function()))
+    for _ in range(5):
+        sim.submit(function(3))
+    child = parent.submit(another())
+    sim.receive(parent)
+    parent.get(child)
+    sim.receive(parent)
+    sim.run()
+    assert list(sim.begun)[1] == child
+
+
 # -- sent ahead, taken back ----------------------------------------------------------------------------------------
 
 
