@@ -25,6 +25,8 @@ NAP_SECONDS = 0.002
 SHARE = 0.4
 #: A nap has to be long enough for so many replies.
 WORTH_REPLIES = 2
+#: And this long (s): where calls are so short that less is left, workers would run out of them before it is over.
+SHORTEST_SECONDS = 0.0005
 #: So often in a row nothing but results must have come before the reader naps.
 CALM_READS = 20
 #: What a worker sends last when it does not wait for an answer.
@@ -48,7 +50,7 @@ class Naps:
             timeout = tick
         if due and self._calm >= CALM_READS:
             seconds = min(NAP_SECONDS, SHARE * self._scheduler.cushion, timeout)
-            if seconds * self._scheduler.rate >= WORTH_REPLIES:
+            if seconds >= SHORTEST_SECONDS and seconds * self._scheduler.rate >= WORTH_REPLIES:
                 _sleep(seconds)
         return timeout
 

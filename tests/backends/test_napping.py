@@ -8,7 +8,7 @@ import pytest
 
 from minray.core.scheduler import Scheduler
 from minray.core.tasks import Actor, Node, Worker
-from minray.napping import CALM_READS, NAP_SECONDS, SHARE, TICK_SECONDS, Naps
+from minray.napping import CALM_READS, NAP_SECONDS, SHARE, SHORTEST_SECONDS, TICK_SECONDS, Naps
 from minray.wire import messages as m
 
 RESULT = [(1, [(m.DONE, 7, (), 0.001)])]
@@ -52,7 +52,7 @@ def test_nobody_naps_where_little_would_come_meanwhile_or_a_call_was_just_sent(
     calm: Naps, scheduler: Scheduler, slept: list[float]
 ) -> None:
     calm.before(0.0001)
-    scheduler.cushion = 0.0005
+    scheduler.cushion, scheduler.rate = 0.9 * SHORTEST_SECONDS / SHARE, 1e6
     calm.before(None)
     scheduler.cushion, scheduler.rate = 1.0, 0.9 / NAP_SECONDS
     calm.before(None)
