@@ -34,7 +34,7 @@ RUNS = 3
 #: A point that has taken longer than this in all is not measured again (s).
 POINT_SECONDS = 6.0
 #: A series ends where the next size, at the growth seen so far, would make it longer than this (s).
-SERIES_SECONDS = 25.0
+SERIES_SECONDS = 40.0
 #: Points that take less say nothing about growth: what they cost is the way there and back (s).
 SMALL_SECONDS = 0.002
 #: Exponents above it are worse than linear; what a busy machine adds is below.

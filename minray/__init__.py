@@ -28,8 +28,9 @@ in it, for `runtime_context`, `timeline` and `util.state`. `ids`: how ids are sh
 `strategies`, `labels`: where a call may run. `runtime_env`, `environments`, `packing`: what its worker finds around it.
 `places`, `machine`: what the owner tells of nodes and placement groups; what this machine has to offer.
 
-`reading`: which thread reads the channels. `interrupts`: when Ctrl-C is raised in the driver. `reentry`: calls from a
-`__del__` in the middle of all this. `calling`, `code`: arguments, values and functions on their way.
+`reading`: which thread reads the channels; `napping`: when it lets replies wait for each other. `interrupts`: when
+Ctrl-C is raised in the driver. `reentry`: calls from a `__del__` in the middle of all this. `calling`, `code`:
+arguments, values and functions on their way.
 
 `measures`: what `util.metrics` records, on its way to the driver.
 

@@ -42,6 +42,7 @@ from minray.listing import Listing
 from minray.machine import gpu_names
 from minray.measures import OWN, Measures
 from minray.monitor import Monitor
+from minray.napping import Naps
 from minray.places import Places
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, take, would_wait
@@ -56,8 +57,6 @@ PUMP_EVERY = 32
 #: How many calls that have ended the state API and `timeline` can tell of; MINRAY_TASK_HISTORY chooses another number.
 #: Remembering one takes 0.14 us of the 10 us that a call costs the driver, and 300 bytes.
 TASK_HISTORY = 10_000
-#: How often the reader looks whether something is stuck, while calls are sent ahead (s).
-TICK_SECONDS = 0.005
 #: How often somebody looks for a ref that came before its announcement, if another thread reads (s).
 HEAR_SECONDS = 0.0005
 HEAR_TIMES = 4000
@@ -68,7 +67,6 @@ RELEASE_SECONDS = 0.05
 CLOSE_SECONDS = 5.0
 #: How often, while idle workers beyond the CPUs may be stopped, or calls wait for others (s).
 SLOW_TICK_SECONDS = 1.0
-
 
 #: The next ids: each names one thing in the life of a process. And those that the last run has used of its workers and
 #: of its streams' items.
@@ -109,6 +107,7 @@ class Runtime:
         self._idle = False  # it sleeps until something comes, and has to be told of the next one
         self._graph.scheduler.last_worker, self._graph.streams.next_id = _used
         self._backlog = 0
+        self._naps = Naps(self._graph.scheduler)
         self._known: dict[int, set[bytes]] = {}  # code that each worker has
         self._codes: dict[bytes, Code] = {}
         self._futures: dict[int, list[Callable[[], None]]] = {}
@@ -331,11 +330,12 @@ class Runtime:
         if self._noted:
             timeout = 0  # while nobody was reading
         elif scheduler.sent_ahead:
-            timeout = TICK_SECONDS if timeout is None else min(timeout, TICK_SECONDS)
+            timeout = self._naps.before(timeout)
         elif self._graph.deadlocks.waits or (timeout is None and (scheduler.tight or scheduler.surplus())):
             timeout = SLOW_TICK_SECONDS if timeout is None else min(timeout, SLOW_TICK_SECONDS)
         batches = self._pool.receive(timeout)
         self._idle = False
+        self._naps.heard(batches)
         handlers = self._handlers
         with self._lock:
             graph = self._graph

@@ -239,11 +239,11 @@ def _start(
 ) -> Context:
     """Make the run on a backend the one of this process, until `shutdown`."""
     global _run, _run_pid, _exit_hook, _context
-    from minray import launching
+    from minray.launching import start
 
     guard(getattr(factory, "__module__", ""))
     try:
-        _run = launching.start(
+        _run = start(
             factory, num_cpus=num_cpus, num_gpus=num_gpus, resources=resources, namespace=namespace, options=options
         )
     except BaseException:

@@ -14,11 +14,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray.backend import Link, Store
 from minray.client import Client
-from minray.concurrency import Concurrency, Threads
 from minray.exceptions import RuntimeEnvSetupError
 from minray.interrupts import protect
 from minray.reading import Waiting
@@ -28,6 +27,9 @@ from minray.stopping import ByException, BySignal
 from minray.wire import messages as m
 from minray.wire.messages import Message
 from minray.yielding import Quota
+
+if TYPE_CHECKING:
+    from minray.concurrency import Concurrency
 
 
 class Worker:
@@ -248,6 +250,8 @@ class Worker:
 
             return Loops(extra["limits"], self._calls, self._enter, self._ended, self._give_back)
         self.client.alone = False
+        from minray.concurrency import Threads
+
         return Threads(extra["limits"], self._calls, self._enter, self._ended)
 
     def _enter(self) -> None:

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from threading import get_ident
+from typing import Any
 from weakref import WeakSet
 
 from minray import machine
@@ -27,9 +28,10 @@ from minray.wire.framing import FramingError
 from minray.wire.messages import FREE, LOST, STOP, Message
 from minray_loky.channel import DriverEnd, Poller
 from minray_loky.logs import LogReader
-from minray_loky.spawning import Inherited, Trackers, cpu_count, start_process
+from minray_loky.spawning import Inherited, cpu_count, start_process
 from minray_loky.store import DRIVER, Location, SharedStore, discard
 from minray_loky.template import COMMAND, FORKED, KILL, QUIT, READY, REPORT, START, Setup, serve
+from minray_loky.trackers import Trackers
 
 __all__ = ["LokyPool"]
 
@@ -72,6 +74,7 @@ class LokyPool:
         self._name = f"minray-{os.getpid()}-{secrets.token_hex(4)}"
         self._directories: list[str] = []  # the fastest first, the last is for what finds no room
         self._trackers = Trackers()
+        self._template: Any = None
         self._undo = ExitStack()  # what `open` has made, to be unmade in reverse
         self._closed = False
         self._receiver = 0  # the thread that is in `receive`
@@ -94,19 +97,18 @@ class LokyPool:
 
     def _open(self, config: PoolConfig) -> None:
         undo = self._undo
+        undo.callback(self._join_template)
         undo.callback(self._trackers.close)
-        with self._trackers.in_place():
-            for parent in _parents(config.spill_directory):
-                self._make_directory(parent)
-        if not self._directories:
-            raise OSError(
-                f"Neither {machine.SHARED_MEMORY} nor {_temporary() or '/tmp'} can be written: set TMPDIR to a "
-                "directory that can."
-            )
-        # Files of the run are in the temporary one, if there is one: they are not to fill the memory.
-        self.directory = self._directories[1 if len(self._directories) > 1 else 0]
-        self.store = SharedStore(self._directories, DRIVER, self._free_elsewhere, config.disk_threshold)
-        undo.callback(self.store.close)
+        planned = [os.path.join(parent, self._name) for parent in _parents(config.spill_directory)]
+        self._trackers.watch(planned)
+        self._setup = Setup(
+            directories=planned,
+            preload=[*config.preload, *_PRELOAD, *(name for name in _PRELOAD_IF_LOADED if name in sys.modules)],
+            sys_path=[path if path else os.path.abspath(path) for path in sys.path],
+            isolate=config.isolate,
+            disk_threshold=config.disk_threshold,
+            blocked=list(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        )
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
             undo.callback(os.close, fd)
@@ -116,27 +118,30 @@ class LokyPool:
         self._poller.register(self._wake_r)
         self._logs = LogReader(config.log_to_driver)
         undo.callback(self._logs.close)
-        self._setup = Setup(
-            directories=self._directories,
-            preload=[*config.preload, *_PRELOAD, *(name for name in _PRELOAD_IF_LOADED if name in sys.modules)],
-            sys_path=[path if path else os.path.abspath(path) for path in sys.path],
-            isolate=config.isolate,
-            disk_threshold=config.disk_threshold,
-        )
-        self._start_template()
+        files = undo.enter_context(ExitStack())  # what is unmade once the template has ended
         undo.callback(self._end_template)
+        self._start_template()  # before its directories are made: now it will remove them if this process is killed
+        for directory in planned:
+            self._make_directory(directory, files)
+        if not self._directories:
+            raise OSError(
+                f"Neither {machine.SHARED_MEMORY} nor {_temporary() or '/tmp'} can be written: set TMPDIR to a "
+                "directory that can."
+            )
+        # Files of the run are in the temporary one, if there is one: they are not to fill the memory.
+        self.directory = self._directories[1 if len(self._directories) > 1 else 0]
+        self.store = SharedStore(self._directories, DRIVER, self._free_elsewhere, config.disk_threshold)
+        files.callback(self.store.close)
         _pools.add(self)
 
-    def _make_directory(self, parent: str) -> None:
-        """A private directory of the run, watched before it is made: a kill in between must not leave it behind."""
-        directory = os.path.join(parent, self._name)
-        self._trackers.watch(directory)
+    def _make_directory(self, directory: str, undo: ExitStack) -> None:
+        """A private directory of the run. The template leaves out those that are not there."""
         try:
             os.mkdir(directory, 0o700)
         except OSError:
             self._trackers.unwatch(directory)
             return
-        self._undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
         self._directories.append(directory)
 
     def _store_bytes(self, config: PoolConfig) -> int:
@@ -150,7 +155,9 @@ class LokyPool:
         environment = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": "1"}
         try:
             with self._trackers.in_place():
-                self._template = start_process(serve, (Inherited(theirs), self._setup), "minray-template", environment)
+                parts = (Inherited(theirs.fileno()), self._setup, self._trackers.new())
+                self._template = start_process(serve, parts, "minray-template", environment)
+            self._trackers.handed_over()
         except BaseException:
             ours.close()
             raise
@@ -367,25 +374,28 @@ class LokyPool:
         while self._receiver not in (0, get_ident()) and time.monotonic() < deadline:
             time.sleep(0.0002)
         self._undo.close()
+        self._template = None  # and with it the pipe that multiprocessing watches it by
 
     def _end_template(self) -> None:
-        """End all workers and the template. What it still has to report is read, or it could not go on."""
+        """End all workers. The template is the last to go, with the trackers (`_join_template`)."""
+        if self._template is None:
+            return
         for process in list(self._processes.values()):
             with suppress(OSError):
                 process.channel.sock.shutdown(socket.SHUT_RDWR)  # an idle worker ends at once
         with suppress(OSError):
             self._control.settimeout(_CLOSE_SECONDS)
             self._control.sendall(COMMAND.pack(QUIT, 0))
-            while self._control.recv(65536):
+            while self._control.recv(65536):  # what it still has to report, or it could not go on
                 pass
-        self._join_template()
         for worker in list(self._processes):
             self._forget(worker)
         self._control.close()
-        del self._template  # and with it the pipe that multiprocessing watches it by
 
     def _join_template(self) -> None:
         """Wait for the template, which has no reason to go on. (`join` would wait for whoever it has forked, too.)"""
+        if self._template is None:
+            return
         deadline = time.monotonic() + _CLOSE_SECONDS
         while self._template.exitcode is None and time.monotonic() < deadline:
             time.sleep(0.001)

@@ -37,8 +37,8 @@ Location = tuple[str, int, tuple[int, ...], Any]
 _ALIGN = 64
 #: An arena's size, unless one value needs more. It is a sparse file: only what is used takes memory.
 _ARENA_BYTES = 64 << 20
-#: Memory that holds nothing is kept up to this many bytes.
-_KEEP_BYTES = 512 << 20
+#: Memory that holds nothing is kept up to this many bytes: the owner collects it when others need it (`trim`).
+_KEEP_BYTES = 2 << 30
 #: A pickle up to this size travels with the location: reading it needs no mapping.
 _INLINE_PART = 16 << 10
 #: Mapped arenas kept open for reading.
@@ -109,14 +109,17 @@ class SharedStore:
         place = None if self._is_allocating() else self._place(needed)
         if place is None:
             return (self._to_disk(views), 0, sizes, first)
-        arena, offset = place
+        arena, offset, fresh = place
         at = offset
         for view, size in zip(views, sizes):
-            _copy(arena.view[at : at + size], view)
+            if fresh:
+                arena.write(at, view)
+            else:
+                _copy(arena.view[at : at + size], view)
             at += _aligned(size)
         return (arena.path, offset, sizes, first)
 
-    def _place(self, needed: int) -> tuple[Arena, int] | None:
+    def _place(self, needed: int) -> tuple[Arena, int, bool] | None:
         """Room in memory; None if there is none. Without the lock."""
         for attempt in range(_ATTEMPTS):
             with self._lock:
@@ -130,9 +133,9 @@ class SharedStore:
             self._retire(0)
         return None
 
-    def _allocate(self, needed: int) -> tuple[Arena, int] | Short | None:
-        """Take `needed` bytes where that costs the least memory: the place. None: the file system has no room. Under
-        the lock."""
+    def _allocate(self, needed: int) -> tuple[Arena, int, bool] | Short | None:
+        """Take `needed` bytes where that costs the least memory: the place, and whether most of its pages are fresh.
+        None: the file system has no room. Under the lock."""
         best: tuple[int, Arena, int] | None = None
         for arena in self._arenas.values():
             found = arena.best(needed)
@@ -156,7 +159,7 @@ class SharedStore:
             if error.errno not in NO_ROOM:
                 raise
             return None
-        return arena, offset
+        return arena, offset, gap > max(needed // 2, _LONG_COPY)
 
     def _to_disk(self, views: Sequence[memoryview]) -> str:
         """Write a file that is laid out as an extent of an arena."""

@@ -22,9 +22,9 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import current_process, set_start_method
 from typing import Any
@@ -32,8 +32,9 @@ from typing import Any
 from minray.worker import Worker
 from minray_loky import logs
 from minray_loky.channel import WorkerEnd
-from minray_loky.spawning import GROUP_SIGNALS, resource_tracker
+from minray_loky.spawning import GROUP_SIGNALS, loky_tracker
 from minray_loky.store import SharedStore
+from minray_loky.trackers import fork_trackers, join_trackers
 
 COMMAND = struct.Struct("!cq")  # what, worker
 REPORT = struct.Struct("!cqq")  # what, worker, pid or wait status
@@ -56,11 +57,15 @@ class Setup:
     sys_path: Sequence[str]
     isolate: bool
     disk_threshold: float
+    blocked: Sequence[int] = ()  # signals, in the thread that started the run: so they are in workers
 
 
-def serve(sock: socket.socket, setup: Setup, mask: Iterable[int]) -> None:
-    """The template's whole life. Runs in the process that loky started, and never returns."""
-    _Template(sock, setup).run(mask)
+def serve(sock: int, setup: Setup, trackers: Sequence[tuple[int, int]]) -> None:
+    """The template's whole life. Runs in the process that loky started, and never returns.
+
+    `sock` is a descriptor; `trackers`: see `fork_trackers`.
+    """
+    _Template(socket.socket(fileno=sock), setup).run(trackers)
     os._exit(0)
 
 
@@ -72,14 +77,15 @@ class _Template:
         self._die_with_parent = _to_die_with_parent()
         self._unsent = bytearray()  # reports that the socket could not take yet
 
-    def run(self, mask: Iterable[int]) -> None:
+    def run(self, trackers: Sequence[tuple[int, int]]) -> None:
+        # Sent to the whole group these end the driver, or mean something to it; this process ends when the driver has.
+        self._signals = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._setup.blocked)
+        pids = fork_trackers(trackers)
         # Inherited by workers: to the user's code each is a program of its own, which starts processes as Python does.
         current_process().daemon = False
         current_process().name = "MainProcess"
         set_start_method(None, force=True)
-        # Sent to the whole group these end the driver, or mean something to it; this process ends when the driver has.
-        self._signals = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         sys.path[:] = self._setup.sys_path
         for name in self._setup.preload:
             try:
@@ -94,7 +100,9 @@ class _Template:
         if not told:
             for directory in self._setup.directories:
                 shutil.rmtree(directory, ignore_errors=True)
-                resource_tracker.unregister(directory, "folder")
+                loky_tracker.unregister(directory, "folder")
+        self._sock.close()  # the driver goes on
+        join_trackers(pids)
 
     def _obey(self) -> bool:
         """Do what the driver says; True if it says that all is over, False if it is gone."""
@@ -136,6 +144,9 @@ class _Template:
 
     def _fork(self, worker: int, fds: list[int]) -> None:
         template = os.getpid()
+        if not self._pids:  # the driver has made what it could by now
+            existing = [directory for directory in self._setup.directories if os.path.isdir(directory)]
+            self._setup = replace(self._setup, directories=existing)
         try:
             pid = os.fork()
         except OSError as error:  # no more processes, or no memory

@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from minray import machine
@@ -23,6 +22,11 @@ from minray.backend import NodeInfo, PoolConfig, interruptible, raise_in
 from minray.wire.messages import LOST, Message
 from minray.worker import Worker
 from minray_threads.store import Blocks, LocalStore
+
+try:  # where `queue` has them from; it would import more, 0.7 of the 10 ms that a start takes
+    from _queue import Empty, SimpleQueue
+except ImportError:
+    from queue import Empty, SimpleQueue
 
 __all__ = ["ThreadPool"]
 

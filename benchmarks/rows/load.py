@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
-from rows.base import DASK, EXECUTORS, POOL, RAY_API, Goal, Row, expect, workers
+from rows.base import DASK, EXECUTORS, MACHINE, POOL, RAY_API, Goal, Row, expect, workers
 from rows.graph import all_held
 from rows.tasks import nothing
 
@@ -16,7 +17,8 @@ REQUESTS = 30
 SHORT = Row(
     "CPUs used, 1 ms tasks",
     "of 1",
-    "1,000 tasks that each use 1 ms of CPU time: the time that they would take on all CPUs, divided by what they took.",
+    "1,000 tasks that each use 1 ms of CPU time: the time that they would take on all CPUs, divided by what they took. "
+    "The machine: as many processes that do so without being told.",
     goals=(Goal("minray[loky]", at_least=0.92),),
 )
 LONGER = Row(
@@ -108,6 +110,31 @@ def _(client: Any) -> float:
 @LONGER.on(DASK)
 def _(client: Any) -> float:
     return efficiency(0.01, 200, lambda calls: client.gather(client.map(burn, calls, pure=False)))
+
+
+def burn_apart(calls: list[float]) -> None:
+    """As many processes as there are workers, each of which does its share without being told anything."""
+    share = len(calls) // workers()
+    pids = []
+    for _ in range(workers()):
+        pid = os.fork()
+        if not pid:
+            for seconds in calls[:share]:
+                burn(seconds)
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+@SHORT.on(MACHINE)
+def _(_: None) -> float:
+    return efficiency(0.001, 1000, burn_apart)
+
+
+@LONGER.on(MACHINE)
+def _(_: None) -> float:
+    return efficiency(0.01, 200, burn_apart)
 
 
 def other() -> int:

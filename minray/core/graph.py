@@ -515,7 +515,7 @@ class TaskGraph:
         self.placement.check()
         self.deadlocks.check()
         self.lineage.check()
-        ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.ready}
+        ready = {task.id for lane in self.scheduler.lanes.values() for task in lane.tasks()}
         sent = {id for worker in workers for id in worker.sent}
         for id, task in self.tasks.items():
             assert task.id == id and task.state != DONE

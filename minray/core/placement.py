@@ -187,8 +187,7 @@ class PlacementTable:
         for lane in list(graph.scheduler.lanes.values()):
             if lane.terms is None or lane.terms.group != group.id:
                 continue
-            lost += [(task, task_refused(task.name)) for task in lane.ready]
-            lane.ready.clear()
+            lost += [(task, task_refused(task.name)) for task in lane.clear()]
             graph.scheduler.dispatch(lane)  # nobody waits in it any more
             for worker in list(lane.leased.values()):
                 sent, worker.sent = list(worker.sent.values()), {}

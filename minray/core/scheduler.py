@@ -8,8 +8,8 @@ The rules:
    worker, but only as far as the work already there is known to be short. Nothing is sent behind a blocked worker.
 3. Calls that were sent ahead and not begun are recalled when their worker blocks, runs long, or another has nothing
    to do. A worker answers every recall with what it had not begun, so that each call runs once.
-4. In a lane tasks are sent in the order in which they became ready, but for those that a blocked call waits for, which
-   come first (`hurry`).
+4. In a lane functions take turns, and the tasks of one are sent in the order in which they became ready, but for those
+   that a blocked call waits for, which come first (`hurry`).
 5. Lanes that wait take turns: whoever was served and wants more is the last of them. Actors that wait for room come
    before all lanes.
 6. While memory is tight (`tight`) a task is sent only if no other runs, or the latest was sent HOLD_SECONDS ago. Who
@@ -22,6 +22,7 @@ Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)`
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from minray.core.devices import is_gpu
 from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker, candidates
@@ -57,6 +58,8 @@ MANY_LANES = 64
 HOLD_SECONDS = 1.0
 #: So many workers that are gone can still be listed.
 REMEMBERED = 1000
+#: What takes less is as good as nothing (s).
+SHORTEST_PACE = 1e-6
 #: Weight of the newest measurement in a function's pace.
 PACE_WEIGHT = 0.2
 
@@ -72,6 +75,9 @@ class Scheduler:
         self.hungry: dict[LaneKey, Lane] = {}  # stalled lanes, the longest waiting first
         self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
+        self.due = 0.0  # when the first of them may be stuck; 0: calls were sent since the last tick
+        # At the last tick, while calls wait: how much work (s) every worker had behind its head, and calls a second.
+        self.cushion = self.rate = 0.0
         self.last_worker = 0
         self.tight: set[str] = set()  # the reasons for which memory is
         self.last_sent = 0.0  # when the latest task was since it is, or when that began
@@ -197,10 +203,13 @@ class Scheduler:
         lane = self.lanes.get(template.lane_key)
         if lane is None:
             lane = self._new_lane(template)
+        ready = lane.ready
         if task.hurried:
-            lane.ready.appendleft(task)
+            lane.push(task)
+        elif ready and (lane.others or ready[-1].template is not template):
+            lane.queue_of(template).append(task)
         else:
-            lane.ready.append(task)
+            ready.append(task)
         if not lane.stalled:
             self.dispatch(lane)
 
@@ -224,7 +233,7 @@ class Scheduler:
                 task.stream.rewind()
             key = template.lane_key
             lane = lanes[key] = self.lanes.get(key) or self._new_lane(template)
-            lane.ready.appendleft(task)
+            lane.push(task)
         for lane in lanes.values():
             self.dispatch(lane)
 
@@ -232,28 +241,24 @@ class Scheduler:
         """Put tasks that are ready in front of their lanes, in their order; not where the queue is long."""
         for task in reversed(tasks):
             assert task.template is not None
-            ready = self.lanes[task.template.lane_key].ready
-            if len(ready) <= HURRY_AMONG and ready[0] is not task:
-                ready.remove(task)
-                ready.appendleft(task)
+            lane = self.lanes[task.template.lane_key]
+            if lane.ready[0] is not task and len(lane.queue_of(task.template)) <= HURRY_AMONG:
+                lane.remove(task)
+                lane.push(task)
 
     def withdraw(self, task: Task) -> None:
         """A task that is ready is not to run after all."""
         assert task.template is not None
         lane = self.lanes[task.template.lane_key]
-        if lane.ready[-1] is task:  # who cancels thousands begins at the one end or the other
-            lane.ready.pop()
-        else:
-            lane.ready.remove(task)
+        lane.remove(task)
         if not lane.ready:
             self.dispatch(lane)
 
     def dispatch(self, lane: Lane) -> None:
         """Send what can be sent of one lane. If that is not all, it is the last of those that wait."""
-        ready = lane.ready
         served = False
-        while ready:
-            worker = self._worker_for(lane, ready[0])
+        while lane.ready:
+            worker = self._worker_for(lane, lane.ready[0])
             if worker is None:
                 if served or not lane.stalled:
                     lane.stalled = True
@@ -263,7 +268,9 @@ class Scheduler:
                         lane.warned = True
                         self.warn(lane.demand, lane.terms)
                 return
-            self._assign(worker, ready.popleft())
+            self._assign(worker, lane.ready.popleft())
+            if lane.others:
+                lane.turn()
             served = True
         if lane.stalled:
             lane.stalled = False
@@ -315,6 +322,7 @@ class Scheduler:
         assert template is not None
         if worker.sent:
             self.sent_ahead = True
+            self.due = 0.0
         else:
             worker.running_since = self.now
         worker.sent[task.id] = task
@@ -350,19 +358,20 @@ class Scheduler:
             return
         if not sent:
             worker.load = 0.0  # what rounding has left
-        ready = lane.ready
         # Below half of what may be sent ahead it is filled up at once, so that one write carries many calls.
         if (
-            ready
+            lane.ready
             and refill
             and not self.tight
             and not worker.worn
             and (worker.load <= AHEAD_SECONDS / 2 or len(sent) == 1)
             and len(self.hungry) < 2
         ):
-            while ready and self._has_room(worker, ready[0]):
-                self._assign(worker, ready.popleft())
-            if not ready and lane.stalled:
+            while lane.ready and self._has_room(worker, lane.ready[0]):
+                self._assign(worker, lane.ready.popleft())
+                if lane.others:
+                    lane.turn()
+            if not lane.ready and lane.stalled:
                 lane.stalled = False
                 self.hungry.pop(lane.key, None)
         if not sent:
@@ -448,15 +457,26 @@ class Scheduler:
         deaf = []
         if self.sent_ahead:
             self.sent_ahead = False
+            self.due = self.cushion = inf
+            self.rate = 0.0
             for lane in self.lanes.values():
                 for worker in lane.leased.values():
                     if len(worker.sent) > 1:
                         self.sent_ahead = True
+                        head = next(iter(worker.sent.values()))
+                        stuck = worker.running_since + max(STUCK_SECONDS, STUCK_TIMES * head.cost)
                         if worker.condemned is not None and self.now - worker.running_since > DEAF_SECONDS:
-                            deaf += [worker] if next(iter(worker.sent.values())) is worker.condemned else []
-                        elif not worker.recalling and self._is_stuck(worker):
+                            deaf += [worker] if head is worker.condemned else []
+                        elif not worker.recalling and self.now > stuck:
                             worker.stuck = True
                             self.recall(worker)
+                        self.due = min(self.due, stuck)
+                        self.cushion = min(self.cushion, worker.load - head.cost)
+                        self.rate += 1 / max(head.cost, SHORTEST_PACE)
+                    elif not worker.blocked:
+                        self.cushion = 0.0
+            if not self.hungry:
+                self.cushion = 0.0
         for node in self.nodes.values():
             while node.idlers() > node.cpus:
                 idle = min(filter(None, (node.idle, *node.dressed.values())), key=lambda some: some[0].idle_since)
@@ -464,11 +484,6 @@ class Scheduler:
                     break
                 self.stop(idle.pop(0))
         return deaf
-
-    def _is_stuck(self, worker: Worker) -> bool:
-        """Whether its running call takes longer than those behind it were to wait."""
-        head = next(iter(worker.sent.values()))
-        return self.now - worker.running_since > max(STUCK_SECONDS, STUCK_TIMES * head.cost)
 
     def surplus(self) -> bool:
         """Whether a tick in a second or two might stop a worker."""
@@ -502,7 +517,10 @@ class Scheduler:
             held_back = self.tight and self._some_task_runs()
             room = not held_back and self.has_room(lane.demand, lane.terms)
             assert not lane.stalled or not room, f"{lane} waits for nothing"
-            for task in lane.ready:
+            assert all(lane.others) and (lane.ready or not lane.others), lane
+            for queue in (lane.ready, *lane.others) if lane.others else ():
+                assert {task.template.key for task in queue if task.template is not None} == {queue.key}, lane
+            for task in lane.tasks():
                 assert task.state == READY, task
             for worker in lane.leased.values():
                 assert worker.lane is lane and worker.sent, worker

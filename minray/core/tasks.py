@@ -103,26 +103,101 @@ class Task:
         return f"<Task {self.name} {self.id} {self.state} missing={self.missing}>"
 
 
+class Queue(deque["Task"]):
+    """Tasks of one function, in order of readiness."""
+
+    __slots__ = ("key",)
+
+    def __init__(self) -> None:
+        self.key = b""  # the template's, while others have tasks too
+
+
 class Lane:
-    """All tasks with the same demand and terms, in order of readiness, and the workers that run such tasks now.
+    """All tasks with the same demand and terms that are ready, and the workers that run such tasks now.
 
     A worker keeps its lease while it has tasks of the lane: that is what lets calls be sent ahead to it. `stalled`
     is set when no worker could take the head, so that a backlog costs a submitter nothing but an append.
+
+    Functions take turns. `ready` is the queue of the one whose turn it is, and empty only if all are; `others` are the
+    queues behind it, the next one first.
     """
 
-    __slots__ = ("demand", "key", "leased", "ready", "stalled", "terms", "warned")
+    __slots__ = ("_queues", "demand", "key", "leased", "others", "ready", "stalled", "terms", "warned")
 
     def __init__(self, key: LaneKey, demand: Demand, terms: Terms | None) -> None:
         self.key = key
         self.demand = demand
         self.terms = terms
         self.warned = False  # it was said that no node can ever have its demand
-        self.ready: deque[Task] = deque()
+        self.ready = Queue()
+        self.others: deque[Queue] = deque()
+        self._queues: dict[bytes, Queue] = {}  # all of them, where there are others
         self.leased: dict[int, Worker] = {}
         self.stalled = False
 
+    def queue_of(self, template: TaskTemplate) -> Queue:
+        """Where tasks of this function queue."""
+        ready = self.ready
+        if not self.others:
+            if not ready:
+                return ready
+            alone = ready[-1].template
+            assert alone is not None
+            ready.key = alone.key
+            self._queues = {ready.key: ready}
+        queue = self._queues.get(template.key)
+        if queue is None:
+            queue = self._queues[template.key] = Queue()
+            queue.key = template.key
+            self.others.append(queue)
+        return queue
+
+    def push(self, task: Task) -> None:
+        """A task is the next one of all."""
+        assert task.template is not None
+        queue = self.queue_of(task.template)
+        queue.appendleft(task)
+        if queue is not self.ready:
+            self.others.remove(queue)
+            self.others.appendleft(self.ready)
+            self.ready = queue
+
+    def remove(self, task: Task) -> None:
+        """A task waits no more."""
+        assert task.template is not None
+        queue = self.queue_of(task.template)
+        if queue[-1] is task:  # who cancels thousands begins at the one end or the other
+            queue.pop()
+        else:
+            queue.remove(task)
+        if not queue and queue is not self.ready:
+            self.others.remove(queue)
+            del self._queues[queue.key]
+        elif not queue:
+            self.turn()
+
+    def turn(self) -> None:
+        """It is the next function's turn, if there is another."""
+        if self.others:
+            before, self.ready = self.ready, self.others.popleft()
+            if before:
+                self.others.append(before)
+            else:
+                del self._queues[before.key]
+
+    def clear(self) -> list[Task]:
+        """Nothing waits any more; what has."""
+        waiting = self.tasks()
+        self.others.clear()
+        self.ready.clear()
+        return waiting
+
+    def tasks(self) -> list[Task]:
+        """All that wait, function by function."""
+        return [task for queue in (self.ready, *self.others) for task in queue]
+
     def __repr__(self) -> str:
-        return f"<Lane {dict(self.demand)} ready={len(self.ready)} leased={list(self.leased)}>"
+        return f"<Lane {dict(self.demand)} ready={len(self.tasks())} leased={list(self.leased)}>"
 
 
 class Node:

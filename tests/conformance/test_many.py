@@ -162,6 +162,25 @@ def test_a_function_of_a_reloaded_module_is_the_new_one(ray: Any, module: Any) -
 # -- asyncio -------------------------------------------------------------------------------------------------------
 
 
+def test_a_call_does_not_wait_for_all_that_another_function_has_queued(ray: Any, held: Any, flags: Any) -> None:
+    @ray.remote
+    def many() -> None:
+        flags.up("many")
+
+    @ray.remote
+    def other() -> int:
+        return int(flags.count("many"))
+
+    cpus = int(ray.cluster_resources()["CPU"])
+    refs = [held() for _ in range(cpus)]
+    flags.wait("held", cpus)
+    refs += [many.remote() for _ in range(100)]
+    ref = other.remote()
+    flags.up("go")
+    assert ray.get(ref) < 100
+    ray.get(refs)
+
+
 def test_many_refs_can_be_gathered(ray: Any) -> None:
     @ray.remote
     def square(x: int) -> int:

@@ -48,7 +48,8 @@ def value(*refs: int, stored: bool = False) -> Value:
 def function(num_returns: int = 1, retries: int = 0, **demand: float) -> TaskTemplate:
     """A remote function under some options; it asks for one CPU unless `demand` is given."""
     asked = amounts(**(demand or {"CPU": 1}))
-    return TaskTemplate(b"f", CODE, "f", num_returns=num_returns, demand=asked, max_retries=retries)
+    key = f"f {num_returns} {retries} {demand}".encode()  # under other options it is as good as another function
+    return TaskTemplate(key, CODE, "f", num_returns=num_returns, demand=asked, max_retries=retries)
 
 
 def generator(limit: int, retries: int = 0, /, **demand: float) -> TaskTemplate:

@@ -258,6 +258,51 @@ def test_idle_workers_beyond_the_cpus_are_stopped_after_a_while(sim: Simulation)
     assert len(sim.living()) == 2 and not sim.scheduler.surplus()
 
 
+# -- functions take turns ------------------------------------------------------------------------------------------
+
+
+def another() -> TaskTemplate:
+    """Another function than the one of `function()`, with the same demand."""
+    return function(2)
+
+
+def test_a_call_does_not_wait_for_all_that_another_function_has_queued() -> None:
+    sim = Simulation(CPU=1)
+    many = [sim.submit(function()) for _ in range(20)]
+    few = [sim.submit(another()) for _ in range(2)]
+    (lane,) = sim.scheduler.lanes.values()
+    assert len(lane.tasks()) == 21 and len(lane.others) == 1
+    sim.run()
+    began = list(sim.begun)
+    assert [began.index(id) for id in few] == [2, 4]
+    assert [id for id in began if id in many] == many, "those of one function keep their order"
+    assert not lane.others and not lane.ready
+
+
+def test_what_is_withdrawn_leaves_the_turns_as_they_are() -> None:
+    sim = Simulation(CPU=1)
+    many = [sim.submit(function()) for _ in range(4)]
+    lone = sim.submit(another())
+    third = sim.submit(function(3))
+    for id in (lone, *many[1:]):
+        sim.cancel(id)
+    sim.run()
+    assert list(sim.begun) == [many[0], third]
+
+
+def test_what_a_blocked_call_waits_for_comes_before_the_turns_of_others() -> None:
+    sim = Simulation(CPU=1)
+    parent = begin(sim, sim.submit(function()))
+    for _ in range(5):
+        sim.submit(function(3))
+    child = parent.submit(another())
+    sim.receive(parent)
+    parent.get(child)
+    sim.receive(parent)
+    sim.run()
+    assert list(sim.begun)[1] == child
+
+
 # -- sent ahead, taken back ----------------------------------------------------------------------------------------
 
 
@@ -406,6 +451,51 @@ def test_once_nothing_is_sent_ahead_nobody_has_to_look_again(sim: Simulation) ->
     sim.run()
     sim.tick(STUCK_SECONDS)
     assert not sim.scheduler.sent_ahead
+
+
+def test_nobody_has_to_look_before_a_call_can_be_stuck() -> None:
+    sim = Simulation(CPU=1)
+    template = function()
+    template.pace = ONE_AHEAD_SECONDS / 3
+    for _ in range(10):
+        sim.submit(template)
+    (worker,) = sim.scheduler.workers.values()
+    sim.run_one()
+    assert sim.scheduler.due == 0.0, "a call was sent since somebody looked"
+    sim.tick(0)
+    assert sim.scheduler.due == pytest.approx(worker.running_since + STUCK_TIMES * ONE_AHEAD_SECONDS / 3)
+
+
+def test_while_calls_wait_for_a_cpu_the_scheduler_knows_how_much_work_everybody_has(sim: Simulation) -> None:
+    template = function()
+    template.pace = AHEAD_SECONDS / 8
+    ids = [sim.submit(template) for _ in range(30)]
+    sim.tick(0)
+    assert sim.scheduler.cushion == pytest.approx(AHEAD_SECONDS * 7 / 8)
+    assert sim.scheduler.rate == pytest.approx(2 * 8 / AHEAD_SECONDS)
+    sim.step(sim.at(ids[0]))
+    sim.receive(sim.at(ids[0]))
+    sim.tick(0)
+    assert sim.scheduler.cushion <= AHEAD_SECONDS * 7 / 8
+    sim.run()
+    sim.tick(0)
+    assert not sim.scheduler.sent_ahead
+
+
+def test_whoever_has_a_single_call_has_no_cushion(sim: Simulation) -> None:
+    template = function()
+    template.pace = AHEAD_SECONDS / 8
+    for _ in range(14):
+        sim.submit(template)
+    sim.tick(0)
+    assert sim.scheduler.cushion == 0.0, "nothing waits for a CPU"
+    slow = function()
+    slow.pace = ONE_AHEAD_SECONDS
+    lone = Simulation(CPU=1)
+    lone.submit(slow)
+    lone.submit(slow)
+    lone.tick(0)
+    assert not lone.scheduler.sent_ahead
 
 
 def test_a_worker_that_answers_a_recall_when_all_is_done_hands_back_nothing(sim: Simulation) -> None:

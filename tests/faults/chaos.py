@@ -63,7 +63,8 @@ class Chaos:
 
     def _worker(self) -> psutil.Process | None:
         template = self._template()
-        workers = sorted(template.children(), key=lambda one: one.pid) if template is not None else []
+        forked = sorted(template.children(), key=lambda one: one.pid) if template is not None else []
+        workers = [one for one in forked if os.getpgid(one.pid) == one.pid]  # the others are trackers
         return self._random.choice(workers) if workers else None
 
     def kill(self) -> bool:

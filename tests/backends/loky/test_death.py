@@ -29,13 +29,18 @@ def template() -> psutil.Process:
 def kill_template() -> None:
     """Kill it, and wait until the kernel has killed its workers."""
     victim = template()
-    dying = victim.children()
+    dying = [psutil.Process(pid) for pid in workers()]
     victim.kill()
     assert not psutil.wait_procs(dying, 10)[1]
 
 
 def workers() -> list[int]:
-    return [child.pid for child in template().children()]
+    """The processes that lead a group of their own; the trackers are in the template's."""
+    return [child.pid for child in template().children() if os.getpgid(child.pid) == child.pid]
+
+
+def trackers() -> list[psutil.Process]:
+    return [child for child in template().children() if child.pid not in workers()]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +333,23 @@ def test_the_template_may_be_killed_again_and_again(ray: Any) -> None:
         assert ray.get(double.remote(x)) == 2 * x
         kill_template()
     assert ray.get(double.remote(5)) == 10
+
+
+def test_trackers_outlive_a_template_and_are_replaced_with_the_next_if_they_are_killed(
+    ray: Any, eventually: Callable[..., Any]
+) -> None:
+    @ray.remote
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert ray.get(double.remote(1)) == 2
+    kept, killed = trackers()
+    killed.kill()
+    kill_template()
+    assert ray.get(double.remote(2)) == 4
+    assert kept.is_running() and len(trackers()) == 1
+    ray.shutdown()
+    eventually(lambda: not kept.is_running())
 
 
 def test_leaving_after_the_template_was_killed_leaves_nothing(start: Callable[..., Any]) -> None:

@@ -58,6 +58,20 @@ def test_a_loop_of_puts_stays_in_memory_under_its_limit(ray: Any) -> None:
     assert ray.get(ref)[-1] == 1 and on_disk() == 0
 
 
+def test_dropping_a_ref_frees_it_although_the_driver_does_nothing_else(
+    ray: Any, eventually: Callable[..., Any]
+) -> None:
+    @ray.remote
+    def make() -> Any:
+        return np.ones(LIMIT + MiB, np.uint8)  # goes to disk, where it can be seen from outside
+
+    ref = make.remote()
+    ray.wait([ref])
+    assert on_disk() > LIMIT
+    del ref
+    eventually(lambda: not on_disk())
+
+
 @pytest.mark.slow
 def test_driver_and_workers_together_stay_under_it(ray: Any) -> None:
     @ray.remote

@@ -286,21 +286,6 @@ def test_memory_of_actors_that_are_gone_is_given_back(ray: Any, eventually: Call
     eventually(lambda: ray.put(1) and used() <= before - 4 * LARGE * 8 * 0.9)
 
 
-def test_dropping_a_ref_frees_it_although_the_driver_does_nothing_else(
-    ray: Any, eventually: Callable[..., Any]
-) -> None:
-    @ray.remote
-    def make(count: int) -> Any:
-        return [np.ones(LARGE) for _ in range(count)]
-
-    # Beyond what is kept for the next one, so that it can be seen from outside.
-    ref = make.remote(80)
-    ray.wait([ref])
-    assert used() >= 80 * LARGE * 8
-    del ref
-    eventually(lambda: used() < LARGE * 8)
-
-
 def test_refs_inside_values_keep_what_they_refer_to(ray: Any) -> None:
     @ray.remote
     def wrap() -> Any:
