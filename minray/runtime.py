@@ -568,8 +568,7 @@ class Runtime:
             if entry is None or entry.value is None:
                 self._await(ids, timeout)
                 break
-        results = []
-        gone = False
+        results, gone = list[Any](), False
         decode = self._codec.decode
         for id in ids:
             value = self._graph.objects.value_of(id)
