@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 from rows.base import Row
 from systems import System
@@ -95,7 +96,16 @@ def notes(results: Results, absent: list[System]) -> str:
     return "\n".join(lines)
 
 
-def machine(systems: list[System], cpus: int) -> str:
+class Versioned(Protocol):
+    """What is said of a system beside its numbers: what pip installs, and which of it."""
+
+    @property
+    def distribution(self) -> str: ...
+
+    def version(self) -> str | None: ...
+
+
+def machine(systems: Sequence[Versioned], cpus: int) -> str:
     """Where and with what the numbers were taken."""
     processor = _first("/proc/cpuinfo", "model name") or platform.processor()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

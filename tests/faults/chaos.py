@@ -2,7 +2,8 @@
 
     program (main thread)          chaos (a thread): every few milliseconds one of
                                      kill a worker that runs tasks, or an actor's; kill the template;
-                                     remove a file of the store; stop a worker, so that its replies are late
+                                     remove a file of the store; fill the store, so that values go to disk;
+                                     stop a worker, so that its replies are late
 
 Only what the program can survive: it is to give the very result that it gives when it is left in peace.
 """
@@ -20,6 +21,13 @@ from typing import Any
 
 import psutil
 
+import minray
+
+#: What `fill` puts: together they are more than the store may hold.
+FILLING = 10
+FILLING_BYTES = 16_000_000
+STORE_BYTES = 80_000_000
+
 
 class Chaos:
     """``with Chaos(seed, kills) as chaos:`` until `kills` workers were killed, or the block is left."""
@@ -34,6 +42,7 @@ class Chaos:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.done: Counter[str] = Counter()
         self._me = psutil.Process()
+        self._filling: list[Any] = []
 
     def __enter__(self) -> Chaos:
         self._thread.start()
@@ -42,11 +51,12 @@ class Chaos:
     def __exit__(self, *error: Any) -> None:
         self._over.set()
         self._thread.join()
+        self._filling.clear()
 
     @property
     def over(self) -> bool:
         """Enough was killed."""
-        return self.done["kill"] >= self._kills
+        return self.done["kill"] + self.done["kill_all"] >= self._kills
 
     def _run(self) -> None:
         names, weights = list(self._kinds), list(self._kinds.values())
@@ -89,6 +99,12 @@ class Chaos:
         if not files:
             return False
         os.unlink(self._random.choice(files))
+        return True
+
+    def fill(self) -> bool:
+        """More is put than the store may hold (`STORE_BYTES`), and kept until the next time."""
+        self._filling.clear()
+        self._filling += [minray.put(bytes(FILLING_BYTES)) for _ in range(FILLING)]
         return True
 
     def delay(self) -> bool:
