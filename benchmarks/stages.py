@@ -88,7 +88,7 @@ STAGES = [
     Stage(
         WORKER,
         "sort messages",
-        ("minray.client:Client._receive", "minray.worker:Worker._take", "minray.reading:Reader.wait"),
+        ("minray.exchange:Exchange._receive", "minray.worker:Worker._take", "minray.reading:Reader.wait"),
     ),
     Stage(WORKER, "decode arguments", ("minray.calling:Codec.arguments",)),
     Stage(
@@ -97,7 +97,7 @@ STAGES = [
         ("minray.worker:Worker._step", "minray.running:Calls.run", "minray.running:Calls.hold"),
     ),
     Stage(WORKER, "encode result", ("minray.running:Calls.results",)),
-    Stage(WORKER, "flush", ("minray.client:Client.flush",)),
+    Stage(WORKER, "flush", ("minray.exchange:Exchange.flush",)),
     Stage(WORKER, "frame", ("minray_loky.channel:frame",)),
     Stage(WORKER, "write", ("minray_loky.channel:WorkerEnd.send", "minray_threads:_Link.send")),
 ]
