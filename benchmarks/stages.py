@@ -70,13 +70,13 @@ STAGES = [
     ),
     Stage(DRIVER, "read", ("minray_loky.channel:DriverEnd.read",)),
     Stage(DRIVER, "unframe", ("minray.wire.framing:Framer.feed",)),
-    Stage(DRIVER, "handle messages", ("minray.engine:Engine._receive", "minray.core.graph:TaskGraph.ticked")),
+    Stage(DRIVER, "handle messages", ("minray.owner:Owner._receive", "minray.core.graph:TaskGraph.ticked")),
     Stage(DRIVER, "graph: finished, next", ("minray.core.graph:TaskGraph.finished",)),
     Stage(DRIVER, "graph: resolve", ("minray.core.graph:TaskGraph.complete",)),
     Stage(
         DRIVER,
         "count released references",
-        ("minray.engine:Engine._settle", "minray.engine:Engine.release"),
+        ("minray.owner:Owner._settle", "minray.owner:Owner.release"),
     ),
     Stage(DRIVER, "decode result", ("minray.calling:Codec.decode",)),
     Stage(

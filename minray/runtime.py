@@ -4,7 +4,7 @@
       ray.get     ──> get: is it there? else wait until the graph says so ──> decode
 
 Each method that is an event has two ways: at once, or noted for later, if the calling thread is in the middle of a
-decision (`minray.engine`), where the garbage collector may have led it.
+decision (`minray.owner`), where the garbage collector may have led it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from minray.code import make_code
 from minray.core.tasks import Call
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
-from minray.engine import Engine
 from minray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 from minray.ids import actor_id
 from minray.measures import OWN, Measures
+from minray.owner import Owner
 from minray.reading import Waiting
 from minray.reentry import take, would_wait
 from minray.serving import no_actor
@@ -42,7 +42,7 @@ HEAR_TIMES = 4000
 _ids = count(1)
 
 
-class Runtime(Engine):
+class Runtime(Owner):
     """`minray.session.Session` in the driver."""
 
     in_worker = False
@@ -51,7 +51,7 @@ class Runtime(Engine):
     env = ""
 
     def __init__(self, pool: WorkerPool, config: PoolConfig, *rest: Any) -> None:
-        """As for `Engine`."""
+        """As for `Owner`."""
         self._backlog = 0  # calls in a row that were submitted and could not be sent
         self._shares = not config.isolate
         super().__init__(pool, config, *rest)

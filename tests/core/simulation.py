@@ -1,4 +1,4 @@
-"""A whole run in one thread, step by step: a `TaskGraph` and simulated workers, driven as `minray.engine` does it.
+"""A whole run in one thread, step by step: a `TaskGraph` and simulated workers, driven as `minray.owner` does it.
 
       Simulation ──(event)──> TaskGraph ──decisions──> carry_out() ──inbox──> SimWorker: read(), begin(), finish() ...
           ^                                                                      │

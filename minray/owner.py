@@ -61,7 +61,7 @@ SLOW_TICK_SECONDS = 1.0
 _used = (0, FIRST_ITEM)
 
 
-class Engine:
+class Owner:
     """The owner of everything in the run."""
 
     runtime_env = NO_ENVIRONMENT
