@@ -48,8 +48,8 @@ STAGES = [
     Stage(DRIVER, "submit: encode arguments", ("minray.calling:Codec.call",)),
     Stage(DRIVER, "submit: lock, id, notes", ("minray.runtime:Runtime.submit", "minray.runtime:Runtime._pump")),
     Stage(DRIVER, "submit: graph", ("minray.core.graph:TaskGraph.submitted",)),
-    Stage(DRIVER, "carry out decisions", ("minray.runtime:Runtime._carry_out", "minray.runtime:Runtime._run")),
-    Stage(DRIVER, "deliver", ("minray.runtime:Runtime._deliver", "minray_loky.pool:LokyPool.send")),
+    Stage(DRIVER, "carry out decisions", ("minray.carrying:Carrier.carry_out", "minray.carrying:Carrier._run")),
+    Stage(DRIVER, "deliver", ("minray.delivery:Delivery.deliver", "minray_loky.pool:LokyPool.send")),
     Stage(DRIVER, "frame", ("minray_loky.channel:frame",)),
     Stage(DRIVER, "write", ("minray_loky.channel:DriverEnd.send", "minray_threads:ThreadPool.send")),
     Stage(
@@ -70,13 +70,13 @@ STAGES = [
     ),
     Stage(DRIVER, "read", ("minray_loky.channel:DriverEnd.read",)),
     Stage(DRIVER, "unframe", ("minray.wire.framing:Framer.feed",)),
-    Stage(DRIVER, "handle messages", ("minray.runtime:Runtime._receive", "minray.core.graph:TaskGraph.ticked")),
+    Stage(DRIVER, "handle messages", ("minray.owner:Owner._receive", "minray.core.graph:TaskGraph.ticked")),
     Stage(DRIVER, "graph: finished, next", ("minray.core.graph:TaskGraph.finished",)),
     Stage(DRIVER, "graph: resolve", ("minray.core.graph:TaskGraph.complete",)),
     Stage(
         DRIVER,
         "count released references",
-        ("minray.runtime:Runtime._settle", "minray.runtime:Runtime.release"),
+        ("minray.owner:Owner._settle", "minray.owner:Owner.release"),
     ),
     Stage(DRIVER, "decode result", ("minray.calling:Codec.decode",)),
     Stage(
@@ -88,7 +88,7 @@ STAGES = [
     Stage(
         WORKER,
         "sort messages",
-        ("minray.client:Client._receive", "minray.worker:Worker._take", "minray.reading:Reader.wait"),
+        ("minray.exchange:Exchange._receive", "minray.worker:Worker._take", "minray.reading:Reader.wait"),
     ),
     Stage(WORKER, "decode arguments", ("minray.calling:Codec.arguments",)),
     Stage(
@@ -97,7 +97,7 @@ STAGES = [
         ("minray.worker:Worker._step", "minray.running:Calls.run", "minray.running:Calls.hold"),
     ),
     Stage(WORKER, "encode result", ("minray.running:Calls.results",)),
-    Stage(WORKER, "flush", ("minray.client:Client.flush",)),
+    Stage(WORKER, "flush", ("minray.exchange:Exchange.flush",)),
     Stage(WORKER, "frame", ("minray_loky.channel:frame",)),
     Stage(WORKER, "write", ("minray_loky.channel:WorkerEnd.send", "minray_threads:_Link.send")),
 ]

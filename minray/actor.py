@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from minray.actor_class import ActorClass, ActorHandle, ActorMethod, ActorProxy, method
+from minray.actor_class import ActorClass, method
+from minray.actor_handle import ActorHandle, ActorMethod, ActorProxy
 from minray.exceptions import ActorAlreadyExistsError, AsyncioActorExit
 from minray.session import ensure
 

@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 from typing_extensions import ParamSpec, Unpack
 
 from minray import options as _options
-from minray.actor_class import ActorClass, ActorHandle, check_namespace, find_actor
+from minray.actor_class import ActorClass, check_namespace
+from minray.actor_handle import ActorHandle, find_actor
 from minray.generators import DynamicObjectRefGenerator, ObjectRefGenerator
 from minray.refs import ObjectRef, id_of
 from minray.remote_function import RemoteFunction

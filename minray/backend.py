@@ -160,7 +160,7 @@ class Link(Protocol):
 
 
 class WorkerPool(Protocol):
-    """Carries out what minray's scheduler decides. `minray.runtime` is the only user.
+    """Carries out what minray's scheduler decides. `minray.owner` is the only user.
 
     Workers are named by ints that the owner chooses. A worker counts as usable from `start` on: what is sent before
     it is up is kept, in order. Failures are never raised by `start`, `send` or `kill`; they come as a last ``(LOST,

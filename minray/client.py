@@ -1,6 +1,6 @@
 """The session inside a worker: the public API as messages to the owner, and the count of references held here.
 
-       user code ──> Client ──(SUBMIT, GET, PUT ...)──> owner      replies: whoever waits reads them (reading.py)
+       user code ──> Client ──(SUBMIT, GET, PUT ...)──> owner      how they travel: exchange.py
 
 Ids are made here, from a range of the worker's own, so that submitting needs no answer.
 """
@@ -8,11 +8,7 @@ Ids are made here, from a range of the worker's own, so that submitting needs no
 from __future__ import annotations
 
 import pickle
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from itertools import count
 from threading import get_ident
 from typing import Any, NoReturn, cast
@@ -24,22 +20,17 @@ from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTem
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
-from minray.exceptions import ActorAlreadyExistsError, DeadlockError, RayTaskError
+from minray.exceptions import RayTaskError
+from minray.exchange import Exchange
 from minray.measures import OWN, Measured, Outgoing
-from minray.reading import Reader, Waiting
-from minray.reentry import ReentrantLock, owner_of, take, would_wait
+from minray.reading import Waiting
+from minray.reentry import take
 from minray.room import PATIENCE_SECONDS, RoomMaker, move_nothing
 from minray.session import timed_out
 from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
-
-#: What the answer to a question may raise.
-ERRORS: dict[str, type[Exception]] = {
-    kind.__name__: kind
-    for kind in (ActorAlreadyExistsError, DeadlockError, KeyError, RuntimeError, TypeError, ValueError)
-}
 
 #: What who calls `exit_actor` elsewhere is told.
 NO_ACTOR = (
@@ -51,84 +42,10 @@ NO_ACTOR = (
 ID_BITS = 40
 
 
-class Counts:
-    """References held in this process, and those to give back to the owner.
-
-    For each id: how many are held here, and how many the owner has counted for this worker. When nothing is held any
-    more all of these go back at once. Everything but `settle` only notes, and takes no lock: the garbage collector may
-    call it anywhere.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[int, list[int]] = {}
-        #: What happened, in order: ``(id, 1)`` received, ``(id, 0)`` retained, ``id`` dropped.
-        self._noted: deque[tuple[int, int] | int] = deque()
-
-    def receive(self, id: int) -> None:
-        """The owner has counted one for us, and it is held until dropped."""
-        self._noted.append((id, 1))
-
-    def retain(self, id: int) -> None:
-        """One more is held here."""
-        self._noted.append((id, 0))
-
-    def drop(self, id: int) -> None:
-        """One less is."""
-        self._noted.append(id)
-
-    @property
-    def noted(self) -> bool:
-        """Whether something has happened since `settle`."""
-        return bool(self._noted)
-
-    def settle(self) -> tuple[tuple[int, int], ...]:
-        """What goes back to the owner by now. One thread at a time."""
-        noted = self._noted
-        held = self._held
-        back: list[tuple[int, int]] = []
-        while noted:
-            note = noted.popleft()
-            if isinstance(note, tuple):
-                id, counted = note
-                entry = held.get(id)
-                if entry is None:
-                    held[id] = [1, counted]
-                else:
-                    entry[0] += 1
-                    entry[1] += counted
-            else:
-                entry = held[note]
-                entry[0] -= 1
-                if not entry[0]:
-                    del held[note]
-                    if entry[1]:
-                        back.append((note, entry[1]))
-        return tuple(back)
-
-
 def _parent() -> int:
     """The call that makes another one. A thread that it has started makes them on its own account."""
     call = current_call.get()
     return 0 if call is None else call[0] if call[0] >> 63 == 0 else 0
-
-
-class _Notice:
-    """A request that nobody waits for: whoever reads the answer calls back."""
-
-    __slots__ = ("_callback", "_flush", "reply")
-
-    def __init__(self, callback: Callable[[Message], None], flush: Callable[[], None]) -> None:
-        self._callback: Callable[[Message], None] | None = callback
-        self._flush = flush
-        self.reply: Message = ()
-
-    def finish(self) -> None:
-        callback, self._callback = self._callback, None
-        assert callback is not None
-        callback(self.reply)
-        # Who is called back may be done with the value before this thread lets go of it here.
-        del callback
-        self._flush()
 
 
 class _Fetched:
@@ -172,11 +89,7 @@ def _never() -> bool:
     return False
 
 
-def _nothing() -> None:
-    """Nobody serves in a worker, so nobody has to be woken."""
-
-
-class Client:
+class Client(Exchange):
     """`minray.session.Session` for the code that runs in one worker."""
 
     closed = False  # a worker does not outlive its run
@@ -187,16 +100,9 @@ class Client:
     runtime_env = NO_ENVIRONMENT
 
     def __init__(self, worker: int, link: Link, store: Store | None, isolate: bool, in_process: bool = False) -> None:
-        self._link = link
+        super().__init__(link)
         self.in_process = in_process
-        self._outbox: deque[Message] = deque()
-        self._sending = ReentrantLock()
-        self._is_sending = owner_of(self._sending)  # the calling thread, that is
         self._ids = count(worker << ID_BITS)
-        self._numbers = count(1)  # of requests
-        self._requests: dict[int, Waiting | _Notice] = {}
-        self._pending: set[int] = set()  # notices that have not come
-        self._hearing: dict[int, Waiting] = {}  # 0: the wait of a thread that reads while notices are pending
         #: Ends the actor from within its method; None while this worker has no actor.
         self.leave: Callable[[], NoReturn] | None = None
         #: Whether somebody has cancelled the call that asks; the worker knows.
@@ -204,136 +110,11 @@ class Client:
         #: The threads that run calls, and whether each runs all those of its concurrency group.
         self.runners: set[int] = set()
         self.alone = True
-        #: Some thread of the worker reads the channel at all times.
-        self.always_read = False
-        self._measured: Outgoing | None = None  # since something was
         self._known: set[bytes] = set()
         self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
-        self._on_work: Callable[[list[Message]], None] = list.clear
-        self.counts = Counts()
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
-        self.reader = self._make_reader()
         if store is not None:
             store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
-
-    def _make_reader(self) -> Reader:
-        return Reader(self._receive, _nothing)
-
-    # -- the channel ----------------------------------------------------------------------------------------------
-    # Where the owner is gone SystemExit is raised: user code that waits, or catches errors, is to end too, silently.
-
-    def on_work(self, handle: Callable[[list[Message]], None]) -> None:
-        """What to do with messages that are no replies."""
-        self._on_work = handle
-
-    def post(self, message: Message) -> None:
-        """Send with the next `flush`."""
-        self._outbox.append(message)
-
-    def flush(self) -> None:
-        """Send what was posted, and the references given back. Any thread."""
-        if self._is_sending():
-            return  # further out this thread is at it, and goes on until all is sent
-        while True:
-            with self._sending:
-                # Counted before the outbox is taken, and sent after it: what was posted before a reference was dropped,
-                # a result or a call with it, must reach the owner before the reference is given back.
-                back = self.counts.settle()
-                outbox = [self._outbox.popleft() for _ in range(len(self._outbox))]
-                if back:
-                    outbox.append((m.RELEASE, back))
-                if self._measured is not None and (sums := self._measured.take()):
-                    outbox.insert(0, (m.MEASURED, sums))  # before the results of the calls that have counted it
-                if outbox:
-                    try:
-                        self._link.send(outbox)
-                    except TimeoutError:  # of the user's own, from a signal handler: what fits the socket has been sent
-                        raise
-                    except (EOFError, OSError):
-                        raise SystemExit from None
-            if not self._outbox:
-                return
-
-    def _send(self, message: Message) -> None:
-        self._outbox.append(message)
-        self.flush()
-
-    def _receive(self, timeout: float | None) -> None:
-        try:
-            messages = self._link.receive(timeout)
-        except TimeoutError:  # of the user's own, from a signal handler
-            raise
-        except (EOFError, OSError):
-            raise SystemExit from None
-        self.hear(messages)
-
-    def hear(self, messages: list[Message]) -> None:
-        """Deal with what has come. Whoever reads."""
-        work = []
-        for message in messages:
-            if message[0] == m.VALUES or message[0] == m.ANSWER:
-                waiting = self._requests.pop(message[1], None)
-                if waiting is not None:
-                    waiting.reply = message
-                    waiting.finish()
-            else:
-                work.append(message)
-        if work:
-            self._on_work(work)
-
-    def _request(
-        self,
-        op: int,
-        *rest: Any,
-        timeout: float | None = None,
-        give_back: Callable[[Message], None] | None = None,
-    ) -> tuple[Message, bool]:
-        """Ask and wait; the answer, and whether it came in time. After `timeout` the owner answers with what it has.
-
-        `give_back`: gets the answer where the call that asked was interrupted.
-        """
-        if self._inside():
-            raise would_wait()
-        waiting = Waiting()
-        waiting.thread = get_ident()
-        number = next(self._numbers)
-        self._requests[number] = waiting
-        try:
-            self._send((op, number, *rest))
-            in_time = self.reader.wait(waiting, timeout)
-            if not in_time:
-                self._send((m.FORGET, number))
-                self.reader.wait(waiting)
-        except BaseException:  # whatever a signal handler raises
-            self._abandon(number, waiting, give_back or self._give_back)
-            raise
-        reply: Any = waiting.reply
-        if reply[0] == m.ANSWER and reply[2] is not None:
-            raise ERRORS[reply[2]](reply[3])
-        return reply, in_time
-
-    def _give_back(self, reply: Message) -> None:
-        if reply[0] == m.VALUES:
-            _Fetched(self, reply)
-
-    def _abandon(self, number: int, waiting: Waiting, give_back: Callable[[Message], None]) -> None:
-        """The call that asked was interrupted. What comes all the same is given back."""
-        self._requests[number] = _Notice(give_back, self.flush)
-        if waiting.reply is None:
-            self._send((m.FORGET, number))
-        else:
-            del self._requests[number]
-            give_back(cast(Message, waiting.reply))
-
-    def break_wait(self, thread: int) -> bool:
-        """If that thread waits for an answer, make it raise KeyboardInterrupt. Any thread of this process."""
-        for waiting in list(self._requests.values()):
-            if isinstance(waiting, Waiting) and waiting.thread == thread and not waiting.done:
-                waiting.broken = True
-                waiting.nudge()
-                self._link.wake()
-                return True
-        return False
 
     def _own(self, timeout: float | None) -> tuple[int, bool] | None:
         """The call that is about to wait, and can do nothing else until that is over (`own` of GET); None: others."""
@@ -354,9 +135,9 @@ class Client:
 
             self._send((m.AT, number, line_of(waiting.thread, signals=not self.in_process)))
 
-    def _inside(self) -> bool:
-        """Whether the calling thread is sending or reading already, further out."""
-        return self._is_sending() or not self.reader.may_wait(get_ident())
+    def _give_back(self, reply: Message) -> None:
+        if reply[0] == m.VALUES:
+            _Fetched(self, reply)
 
     # -- memory for values ----------------------------------------------------------------------------------------
 
@@ -549,36 +330,6 @@ class Client:
 
     def when_ready(self, id: int, callback: Callable[[], None]) -> None:
         self._notice(lambda _: callback(), m.READY, id)
-
-    def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
-        """Ask, and call back with the answer on the thread that reads it."""
-        number = next(self._numbers)
-        self._requests[number] = _Notice(partial(self._noticed, callback), self.flush)
-        self._pending.add(number)
-        self._send((op, number, *rest))
-        self._hear()
-
-    def _hear(self) -> None:
-        """Have some thread read: that of this process may be busy running a call."""
-        if not self.always_read:
-            hearing = Waiting()
-            if self._hearing.setdefault(0, hearing) is hearing:
-                threading.Thread(target=self._listen, args=(hearing,), name="minray-futures", daemon=True).start()
-
-    def _listen(self, hearing: Waiting) -> None:
-        with suppress(SystemExit):  # the owner is gone, or the worker was killed
-            self.reader.wait(hearing)
-
-    def _noticed(self, callback: Callable[[Message], None], reply: Message) -> None:
-        """An answer has come that no thread waits for. The thread that reads."""
-        self._pending.discard(reply[1])
-        if not self._pending:
-            hearing = self._hearing.pop(0, None)
-            if hearing is not None:
-                hearing.finish()
-                if self._pending:  # since a moment ago, and it has found somebody who reads
-                    self._hear()
-        callback(reply)
 
     def code(self, target: Any, name: str) -> Code:
         from minray.code import make_code

@@ -20,6 +20,7 @@ from minray.refs import ObjectRef
 from minray.returns import DYNAMIC, keeps_group_size, number_of_returns
 from minray.session import Session, current, ensure
 from minray.signature import Remote, Signature
+from minray.templates import task_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         template = self._templates.get(session)
         if template is None:
             code = session.code(self._function, f"{self.__module__}.{self.__qualname__}")
-            template = _options.task_template(session, code, self.__name__, self._options, self._num_returns)
+            template = task_template(session, code, self.__name__, self._options, self._num_returns)
             self._templates[session] = template
         # Another thread, in another session, may change `_last` before this one has returned it.
         last = self._last = session, template, signature

@@ -6,7 +6,7 @@ import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from minray.actor_class import ActorHandle
+from minray.actor_handle import ActorHandle
 from minray.current_call import CurrentCall, current_call
 from minray.ids import THE_JOB, ActorID, JobID, NodeID, PlacementGroupID, TaskID, actor_id, creation_id, task_id
 from minray.session import Session, current, ensure

@@ -43,7 +43,8 @@ class Serving:
     """Serves the sessions of all workers (`minray.client.Client`).
 
     `handlers` says what becomes of each kind of message. `questions` answers what is asked by topic, by workers and by
-    the driver itself: ``answer(worker or None, *args)`` returns plain values, or raises one of `minray.client.ERRORS`.
+    the driver itself: ``answer(worker or None, *args)`` returns plain values, or raises one of
+    `minray.exchange.ERRORS`.
     """
 
     def __init__(self, graph: TaskGraph, outbox: deque[tuple[Any, ...]], namespace: str) -> None:

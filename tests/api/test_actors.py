@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import minray as ray
-from minray.actor_class import ActorHandle
+from minray.actor_handle import ActorHandle
 from minray.code import pack
 from minray.core.template import Code
 from minray.refs import ObjectRef

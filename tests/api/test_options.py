@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import minray as ray
-from minray import options, returns
+from minray import options, returns, templates
 from minray.core.template import Code
 
 
@@ -146,23 +146,23 @@ def test_everything_that_ray_accepts_is_known() -> None:
 def test_resources_become_exact_integers_sorted_by_name() -> None:
     chosen = {"num_cpus": 0.1, "num_gpus": 2, "memory": 10.7, "resources": {"b": 0.3, "a": 1, "none": 0}}
 
-    found = options.demand(chosen, default_cpus=1)
+    found = templates.demand(chosen, default_cpus=1)
 
     assert found == (("CPU", 1_000), ("GPU", 20_000), ("a", 10_000), ("b", 3_000), ("memory", 100_000))
 
 
 def test_a_task_takes_one_cpu_and_an_actor_none_unless_told_otherwise() -> None:
-    assert options.demand({}, default_cpus=1) == (("CPU", 10_000),)
-    assert options.demand({}, default_cpus=0) == ()
-    assert options.demand({"num_cpus": 0}, default_cpus=1) == ()
-    assert options.demand({"num_cpus": None}, default_cpus=1) == (("CPU", 10_000),)
+    assert templates.demand({}, default_cpus=1) == (("CPU", 10_000),)
+    assert templates.demand({}, default_cpus=0) == ()
+    assert templates.demand({"num_cpus": 0}, default_cpus=1) == ()
+    assert templates.demand({"num_cpus": None}, default_cpus=1) == (("CPU", 10_000),)
 
 
 def test_templates_with_the_same_content_have_the_same_key(session: Any) -> None:
     code = Code(b"key", b"", "f")
 
     def key(**chosen: Any) -> bytes:
-        return options.task_template(session, code, "f", chosen, 1).key
+        return templates.task_template(session, code, "f", chosen, 1).key
 
     assert key() == key(num_cpus=1) == key(max_retries=3)
     assert len({key(), key(num_cpus=2), key(max_retries=0), key(name="g"), key(retry_exceptions=True)}) == 5
@@ -171,7 +171,7 @@ def test_templates_with_the_same_content_have_the_same_key(session: Any) -> None
 def test_a_template_has_what_was_chosen(session: Any) -> None:
     chosen = {"num_cpus": 2, "max_retries": -1, "retry_exceptions": [ValueError], "name": "job"}
 
-    template = options.task_template(session, Code(b"key", b"", "f"), "f", chosen, 3)
+    template = templates.task_template(session, Code(b"key", b"", "f"), "f", chosen, 3)
 
     assert (template.name, template.num_returns, template.max_retries) == ("job", 3, -1)
     assert template.demand == (("CPU", 20_000),)

@@ -22,7 +22,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minray.core.deadlocks.LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("minray.runtime.SLOW_TICK_SECONDS", 0.1)
+    monkeypatch.setattr("minray.owner.SLOW_TICK_SECONDS", 0.1)
 
 
 def test_it_takes_less_than_five_seconds(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import minray
-from minray.runtime import Runtime
+from minray.session import current
 
 
 @pytest.fixture(params=["threads", "loky"])
@@ -214,15 +214,16 @@ def test_a_future_that_is_finished_while_it_is_being_made_is_finished_once(ray: 
     def one() -> int:
         return 1
 
-    original = Runtime._deliver
     ref = one.remote()
+    session: Any = current()
+    original = session._deliver
 
-    def deliver(self: Runtime) -> None:
+    def deliver() -> None:
         monkeypatch.undo()
-        original(self)
+        original()
         assert ray.get(ref) == 1  # in the middle of `future`, as another thread might
 
-    monkeypatch.setattr(Runtime, "_deliver", deliver)
+    monkeypatch.setattr(session, "_deliver", deliver)
     assert ref.future().result(20) == 1
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, Protocol
 
-from minray.client import ID_BITS, Counts
+from minray.client import ID_BITS
 from minray.core.value import ERROR, NONE, SPILLED, STORED, Value, bytes_of
+from minray.counts import Counts
 
 BOOM: Value = (ERROR, b"boom", ())
 

@@ -1,4 +1,4 @@
-"""A whole run in one thread, step by step: a `TaskGraph` and simulated workers, driven as `minray.runtime` does it.
+"""A whole run in one thread, step by step: a `TaskGraph` and simulated workers, driven as `minray.owner` does it.
 
       Simulation ──(event)──> TaskGraph ──decisions──> carry_out() ──inbox──> SimWorker: read(), begin(), finish() ...
           ^                                                                      │
@@ -359,7 +359,7 @@ class Simulation:
         check(self)
 
     def carry_out(self) -> None:
-        """As `minray.runtime.Runtime._carry_out`."""
+        """As `minray.carrying.Carrier.carry_out`."""
         while self.graph.out or self.objects.freed:
             for op, what, *rest in self.graph.take_out():
                 if op == "start":

@@ -86,9 +86,9 @@ class Chaos:
         return True
 
     def kill_all(self) -> bool:
-        """The template, and with it all of its workers."""
+        """The template, and with it all of its workers; not one that starts: twice in a row that is no accident."""
         template = self._template()
-        if template is None:
+        if template is None or self._worker() is None:
             return False
         template.kill()
         return True

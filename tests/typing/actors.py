@@ -9,7 +9,8 @@ from typing_extensions import assert_type
 
 import minray as ray
 from minray import ObjectRef
-from minray.actor_class import ActorClass, ActorHandle, ActorProxy
+from minray.actor_class import ActorClass
+from minray.actor_handle import ActorHandle, ActorProxy
 
 
 class Counter:
