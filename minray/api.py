@@ -10,6 +10,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from typing_extensions import ParamSpec, Unpack
@@ -18,7 +19,7 @@ from minray import options as _options
 from minray.actor_class import ActorClass, check_namespace
 from minray.actor_handle import ActorHandle, find_actor
 from minray.generators import DynamicObjectRefGenerator, ObjectRefGenerator
-from minray.refs import ObjectRef, id_of
+from minray.refs import ObjectRef, id_of, ids_of
 from minray.remote_function import RemoteFunction
 from minray.session import asked_about, ensure
 
@@ -27,6 +28,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Ref = TypeVar("Ref", bound="ObjectRef[Any] | ObjectRefGenerator[Any]")
+
+#: So many of a list are looked for one by one.
+FEW = 4
 
 # --- Remote functions and classes --------------------------------------------------------------------------------
 
@@ -153,7 +157,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
             f"Invalid type of object refs, {type(object_refs)}, is given. 'object_refs' must either be an ObjectRef or "
             "a list of ObjectRefs."
         )
-    ids = [_id_of(ref) for ref in object_refs]
+    ids = ids_of(object_refs) or [_id_of(ref) for ref in object_refs]
     return (asked_about(object_refs[0]._session) if ids else ensure()).get(ids, timeout)
 
 
@@ -218,14 +222,16 @@ def wait(
             raise ValueError(f"The 'timeout' argument must be nonnegative. Received {given_timeout}")
     if not isinstance(num_returns, (int, float)):
         raise TypeError(f"The 'num_returns' argument must be a number of refs, got: {num_returns!r}.")
-    for ref in given:
-        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
-            raise TypeError(
-                f"wait() expected a list of ObjectRef or ObjectRefGenerator, got a list containing {type(ref)}"
-            )
-    if not ray_waitables:
-        return [], []
-    ids = [id_of(ref) if isinstance(ref, ObjectRef) else ref._peek() for ref in ray_waitables]
+    ids = ids_of(given)
+    if ids is None:
+        for ref in given:
+            if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+                raise TypeError(
+                    f"wait() expected a list of ObjectRef or ObjectRefGenerator, got a list containing {type(ref)}"
+                )
+        if not given:
+            return [], []
+        ids = [id_of(ref) if isinstance(ref, ObjectRef) else ref._peek() for ref in given]
     if len(set(ids)) != len(ids):
         raise ValueError(
             "Wait requires a list of unique ray_waitables. Remove the duplicates: list(dict.fromkeys(refs))."
@@ -237,12 +243,19 @@ def wait(
             "num_returns cannot be greater than the number of ray_waitables provided to wait: "
             f"{num_returns} > {len(ids)}. Use num_returns=min(n, len(refs))."
         )
-    ready = asked_about(ray_waitables[0]._session).wait(ids, int(num_returns), timeout)
-    first: list[Ref] = []
-    others: list[Ref] = []
-    for ref, id in zip(ray_waitables, ids):
-        (first if id in ready and len(first) < num_returns else others).append(ref)
-    return first, others
+    ready = asked_about(given[0]._session).wait(ids, int(num_returns), timeout)
+    if len(ready) > num_returns:
+        ready = set(islice((id for id in ids if id in ready), int(num_returns)))
+    if len(ready) == len(ids):
+        return list(given), []
+    if len(ready) <= FEW:  # of a long list, often: who waits for one after another
+        places = sorted(map(ids.index, ready))
+        others = list(given)
+        for place in reversed(places):
+            del others[place]
+        return [given[place] for place in places], others
+    first = [ref for ref, id in zip(given, ids) if id in ready]
+    return first, [ref for ref, id in zip(given, ids) if id not in ready]
 
 
 # --- Actors ------------------------------------------------------------------------------------------------------

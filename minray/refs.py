@@ -6,7 +6,8 @@ that count back when it is collected. So an object lives for as long as any proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from minray.ids import THE_JOB, JobID, TaskID, id_to_bytes, task_id
@@ -193,6 +194,18 @@ def id_of(ref: ObjectRef[Any]) -> int:
             "Make it again in this session."
         )
     return ref._id
+
+
+_session_of, _number_of = attrgetter("_session"), attrgetter("_id")
+
+
+def ids_of(refs: Sequence[Any]) -> list[int] | None:
+    """`id_of` each, if they are refs of one session that lives, as nearly all long lists are; None: look at each."""
+    if set(map(type, refs)) == {ObjectRef}:
+        sessions = set(map(_session_of, refs))
+        if len(sessions) == 1 and not sessions.pop().closed:
+            return list(map(_number_of, refs))
+    return None
 
 
 def restore_ref(id: int) -> ObjectRef[Any]:

@@ -281,7 +281,7 @@ class Runtime(Owner):
         with self._lock:
             if self._noted:
                 self._settle()
-            ready = self._graph.ready(ids)
+            ready = self._graph.ready(ids, num_returns)
             if len(ready) >= num_returns:
                 return set(ready)
             waiting = Waiting()
@@ -295,7 +295,7 @@ class Runtime(Owner):
                 self._reader.wait(waiting, timeout)
         finally:
             with self._lock:
-                ready = self._graph.ready(ids)
+                ready = self._graph.ready(ids, num_returns)
                 if not watch.done:
                     self._graph.unwatched(ids, watch)
         if timeout != 0:

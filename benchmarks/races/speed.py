@@ -1,7 +1,8 @@
 """How many runs a second the simulator does, on one core: ``python benchmarks/races/speed.py``.
 
 Two programs of about 50 steps: in one every step runs to its end, in the other most wait for others. The best of many
-short measurements counts, as other work on the machine can only slow it down.
+short measurements counts, as other work on the machine can only slow it down. Each has one garbage collection in it, as
+any so many runs have.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import minray
-from minray.testing.runs import Runner, simulator
+from minray.testing.runs import COLLECT_EVERY, Runner, simulator
 
 ray: Any = minray
 #: Measurements of each program, and runs in each.
-TIMES = 80
-RUNS = 12
+TIMES = 20
+RUNS = COLLECT_EVERY
 
 
 @ray.remote

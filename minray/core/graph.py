@@ -471,9 +471,14 @@ class TaskGraph:
             if entry is not None and entry.waiting and entry.waiting[-1] is watch:
                 entry.waiting.pop()
 
-    def ready(self, ids: Sequence[int]) -> list[int]:
-        """Those of `ids` that are ready (or gone)."""
+    def ready(self, ids: Sequence[int], most: int = 0) -> list[int]:
+        """Those of `ids` that are ready (or gone); of many no more than `most` need be found."""
         entries = self.objects.entries
+        if most == 1:
+            for id in ids:
+                if (entry := entries.get(id)) is None or entry.value is not None:
+                    return [id]
+            return []
         return [id for id in ids if (entry := entries.get(id)) is None or entry.value is not None]
 
     def released(self, id: int, count: int = 1) -> None:

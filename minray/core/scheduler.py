@@ -21,13 +21,11 @@ Decisions are appended to `out`: ``("start", worker)``, ``("run", worker, task)`
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 
-from minray.core.devices import is_gpu
-from minray.core.tasks import READY, SENT, Lane, Node, Task, Worker, candidates
-from minray.core.template import RESOURCE_UNIT, Demand, LaneKey, TaskTemplate
-from minray.core.terms import Terms
+from minray.core.tasks import READY, SENT, Lane, Task, Worker
+from minray.core.template import LaneKey, TaskTemplate
+from minray.core.workforce import Workforce
 
 #: Seconds of known work that may be sent ahead to one worker. Long enough that a reader who gets the interpreter
 #: late (5 ms is CPython's switch interval, the pump comes by every fraction of that) finds the worker still busy, and
@@ -47,151 +45,30 @@ DEAF_SECONDS = 1.0
 WORTH_STEALING_SECONDS = 0.0005
 #: In a longer queue a task does not come to the front because somebody waits for it: it would have to be searched for.
 HURRY_AMONG = 1000
-#: An idle worker beyond the node's CPUs is stopped after this long.
-SURPLUS_SECONDS = 2.0
-#: So many workers in a row may be lost before they come up, without a retry or a restart of what they were sent being
-#: used.
-MAX_STILLBORN = 3
 #: Lanes up to which nobody looks whether some are of no use any more.
 MANY_LANES = 64
 #: While memory is tight, this long after a task the next one begins although others still run.
 HOLD_SECONDS = 1.0
-#: So many workers that are gone can still be listed.
-REMEMBERED = 1000
 #: What takes less is as good as nothing (s).
 SHORTEST_PACE = 1e-6
 #: Weight of the newest measurement in a function's pace.
 PACE_WEIGHT = 0.2
 
 
-class Scheduler:
-    """The lanes, nodes and workers of a run."""
+class Scheduler(Workforce):
+    """The lanes of a run, and who serves them."""
 
     def __init__(self, out: list[tuple[object, ...]]) -> None:
-        self.out = out
-        self.nodes: dict[int, Node] = {}
-        self.workers: dict[int, Worker] = {}
+        super().__init__(out)
         self.lanes: dict[LaneKey, Lane] = {}
         self.hungry: dict[LaneKey, Lane] = {}  # stalled lanes, the longest waiting first
-        self.now = 0.0
         self.sent_ahead = False  # some worker may have calls queued behind its head
         self.due = 0.0  # when the first of them may be stuck; 0: calls were sent since the last tick
         # At the last tick, while calls wait: how much work (s) every worker had behind its head, and calls a second.
         self.cushion = self.rate = 0.0
-        self.last_worker = 0
         self.tight: set[str] = set()  # the reasons for which memory is
         self.last_sent = 0.0  # when the latest task was since it is, or when that began
-        self.lost: deque[tuple[Worker, float]] = deque(maxlen=REMEMBERED)  # the latest, and when
         self._many_lanes = MANY_LANES
-
-    # -- workers --------------------------------------------------------------------------------------------------
-
-    def start(self, node: Node, env: str = "") -> Worker:
-        """A new worker, to which messages can be sent at once."""
-        self.last_worker += 1
-        worker = Worker(self.last_worker, node)
-        worker.env = env
-        self.workers[worker.id] = worker
-        node.starting += 1
-        self.out.append(("start", worker))
-        return worker
-
-    def up(self, worker: Worker) -> None:
-        """It has said hello."""
-        worker.up = True
-        worker.up_since = self.now
-        worker.node.starting -= 1
-        worker.node.stillborn = 0
-
-    def warm(self, node: Node, count: int) -> None:
-        """Start `count` workers before there is work."""
-        for _ in range(count):
-            worker = self.start(node)
-            worker.idle_since = self.now
-            node.idle.append(worker)
-
-    def obtain(self, demand: Demand, terms: Terms | None = None) -> Worker | None:
-        """An idle or new worker that holds `demand`, on such terms; None where no node has it free."""
-        if terms is None:
-            for node in self.nodes.values():
-                if node.has_room(demand):
-                    worker = node.idle.pop() if node.idle else self.start(node)
-                    break
-            else:
-                return None
-        else:
-            rooms = self._rooms(demand, terms)
-            if not rooms:
-                return None
-            node = rooms[0]
-            if terms.spread and len(rooms) > 1:
-                node = min(rooms, key=lambda room: sum(worker.node is room for worker in self.workers.values()))
-            idle = node.dressed.get(terms.env) if terms.env else node.idle
-            worker = idle.pop() if idle else self.start(node, terms.env)
-        node.take(demand)
-        worker.held = demand
-        if node.devices is not None:
-            share = node.devices.choose(demand)
-            if share:
-                node.devices.take(demand, share)
-                worker.gpus = share
-        return worker
-
-    def _rooms(self, demand: Demand, terms: Terms) -> list[Node]:
-        """The nodes that have `demand` free, on such terms."""
-        found = candidates(list(self.nodes.values()), demand, terms.choices)
-        return [node for node in found if node.has_room(demand, terms.env)]
-
-    def has_room(self, demand: Demand, terms: Terms | None = None) -> bool:
-        if terms is not None:
-            return bool(self._rooms(demand, terms))
-        return any(node.has_room(demand) for node in self.nodes.values())
-
-    def is_feasible(self, demand: Demand, terms: Terms | None = None) -> bool:
-        """Whether some node could ever have `demand`, on such terms."""
-        return bool(candidates(list(self.nodes.values()), demand, () if terms is None else terms.choices))
-
-    def warn(self, demand: Demand, terms: Terms | None) -> None:
-        """Say so if nobody can ever run this. What waits for a placement group is that group's business."""
-        if (terms is None or not terms.group) and not self.is_feasible(demand, terms):
-            self.out.append(("infeasible", demand, terms))
-
-    def lose(self, worker: Worker) -> bool:
-        """Forget a worker that is gone, and give back what it held. False: that says nothing about what it was sent.
-
-        It says something if the worker had come up, or if too many in a row have not.
-        """
-        node = worker.node
-        del self.workers[worker.id]
-        self.lost.append((worker, self.now))
-        if not worker.up:
-            node.starting -= 1
-            node.stillborn += 1
-        self._let_go(worker)
-        idle = node.dressed.get(worker.env, ()) if worker.env else node.idle
-        if worker in idle:
-            idle.remove(worker)  # type: ignore[union-attr]
-        if worker.lane is not None:
-            worker.lane.leased.pop(worker.id, None)
-            worker.lane = None
-        return worker.up or node.stillborn > MAX_STILLBORN
-
-    @staticmethod
-    def _let_go(worker: Worker) -> None:
-        """Give back what it holds, part of which it may have lent out already."""
-        if worker.lent:
-            worker.node.take(worker.lent)
-            worker.lent = ()
-        if worker.gpus:
-            assert worker.node.devices is not None
-            worker.node.devices.give(worker.held, worker.gpus)
-            worker.gpus = ()
-        worker.node.give(worker.held)
-        worker.held = ()
-
-    def stop(self, worker: Worker, at_once: bool = False) -> None:
-        worker.stopping = True
-        self.out.append(("kill" if at_once else "stop", worker))
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -477,39 +354,12 @@ class Scheduler:
                         self.cushion = 0.0
             if not self.hungry:
                 self.cushion = 0.0
-        for node in self.nodes.values():
-            while node.idlers() > node.cpus:
-                idle = min(filter(None, (node.idle, *node.dressed.values())), key=lambda some: some[0].idle_since)
-                if self.now - idle[0].idle_since <= SURPLUS_SECONDS:
-                    break
-                self.stop(idle.pop(0))
+        self.stop_surplus()
         return deaf
-
-    def surplus(self) -> bool:
-        """Whether a tick in a second or two might stop a worker."""
-        return any(node.idlers() > node.cpus for node in self.nodes.values())
 
     def check(self) -> None:
         """Invariants: resources neither lost nor made, leases and queues consistent."""
-        for node in self.nodes.values():
-            held: dict[str, int] = dict.fromkeys(node.free, 0)
-            for worker in self.workers.values():
-                if worker.node is node:
-                    for name, amount in worker.held:
-                        held[name] += amount
-                    for name, amount in worker.lent:
-                        held[name] -= amount
-            for name, amount in node.free.items():
-                assert amount + held[name] + node.reserved.get(name, 0) == node.total.get(name, 0), (node, name, held)
-            self._check_devices(node)
-            for env, dressed in node.dressed.items():
-                assert all(worker.env == env for worker in dressed), node
-            assert not any(worker.env for worker in node.idle), node
-            for worker in (*node.idle, *(worker for dressed in node.dressed.values() for worker in dressed)):
-                assert not worker.sent and worker.lane is None and worker.actor is None, worker
-                assert not worker.held and not worker.lent, worker
-                assert worker.id in self.workers, worker
-            assert node.starting == sum(not worker.up for worker in self.workers.values() if worker.node is node), node
+        self.check_nodes()
         assert self.hungry.keys() <= self.lanes.keys()
         for lane in self.lanes.values():
             assert lane.stalled == (lane.key in self.hungry)
@@ -528,19 +378,6 @@ class Scheduler:
         for worker in self.workers.values():
             assert worker.lane is None or worker.id in worker.lane.leased, worker
             assert worker.env == (worker.lane.terms.env if worker.lane and worker.lane.terms else worker.env), worker
-
-    def _check_devices(self, node: Node) -> None:
-        """GPUs are given out as particular ones, none of them twice."""
-        if node.devices is None:
-            return
-        for pool in node.devices.pools.values():
-            assert all(0 <= units <= RESOURCE_UNIT for units in pool.values()), node.devices.pools
-        for name, pool in node.devices.pools.items():
-            assert sum(pool.values()) == node.free[name], (name, node)
-        for worker in self.workers.values():
-            if worker.node is node:
-                asked = max([amount for name, amount in worker.held if is_gpu(name)], default=0)
-                assert sum(units for _, units in worker.gpus) == asked, worker
 
 
 def _is_cpu(name: str) -> bool:

@@ -11,10 +11,10 @@ from minray.core.scheduler import (
     ONE_AHEAD_SECONDS,
     STUCK_SECONDS,
     STUCK_TIMES,
-    SURPLUS_SECONDS,
 )
 from minray.core.template import TaskTemplate
 from minray.core.value import NONE
+from minray.core.workforce import SURPLUS_SECONDS
 from tests.core.sim_worker import SimWorker
 from tests.core.simulation import Simulation, actor_class, function
 
