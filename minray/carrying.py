@@ -59,6 +59,8 @@ class Carrier:
         out = graph.out
         outbox = self._outbox
         freed = graph.objects.freed
+        if graph.objects.dropped:
+            graph.sweep()
         while out:
             decisions, graph_out = out[:], out
             graph_out.clear()
@@ -98,8 +100,6 @@ class Carrier:
                         env = worker.env or self._runtime_env
                         if env != NO_ENVIRONMENT:
                             outbox.append((worker.id, (m.ENV, worker.env, env, self._directory)))
-        if graph.objects.dropped:
-            graph.lineage.sweep()
         if freed:
             for value in freed:
                 outbox.append((0, "free", value[1]))

@@ -110,6 +110,8 @@ class Client(Exchange):
         #: The threads that run calls, and whether each runs all those of its concurrency group.
         self.runners: set[int] = set()
         self.alone = True
+        #: By the address of a function or class that lives as long as the worker, the code that it has come as.
+        self.came: dict[int, Code] = {}
         self._known: set[bytes] = set()
         self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
@@ -332,9 +334,13 @@ class Client(Exchange):
         self._notice(lambda _: callback(), m.READY, id)
 
     def code(self, target: Any, name: str) -> Code:
-        from minray.code import make_code
+        # What has come as code is known by it, whatever a call has changed of it here (as in Ray).
+        found = self.came.get(id(target))
+        if found is None:
+            from minray.code import make_code
 
-        return make_code(target, name, self.pin, self.in_process)
+            found = make_code(target, name, self.pin, self.in_process)
+        return found
 
     def ask(self, topic: str, *args: Any) -> Any:
         reply, _ = self._request(m.ASK, topic, args)

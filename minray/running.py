@@ -18,6 +18,7 @@ from types import GeneratorType
 from typing import Any, NoReturn
 
 from minray.client import Client
+from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
 from minray.current_call import current_call
 from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
@@ -44,7 +45,7 @@ class Calls:
         self._label = label
         self._pid = os.getpid()
         self._codes: dict[bytes, Any] = {}
-        self._blobs: dict[bytes, bytes] = {}
+        self._blobs: dict[bytes, tuple[bytes, str]] = {}  # with the names, until they are needed
         self._loading = threading.Lock()
         self.producers = Producers(client)
         self._visible = os.environ.get(_VISIBLE)
@@ -55,9 +56,9 @@ class Calls:
         self.cancelled: set[int] = set()  # calls that somebody has cancelled, from then until they are over
         self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
-    def learn(self, key: bytes, blob: bytes) -> None:
+    def learn(self, key: bytes, blob: bytes, name: str) -> None:
         """Code that will be used."""
-        self._blobs[key] = blob
+        self._blobs[key] = blob, name
 
     def give(self, extra: Mapping[str, Any] | None) -> None:
         """Note what a task, or the actor for its life, has got beyond arguments."""
@@ -156,7 +157,9 @@ class Calls:
         with self._loading:
             function = self._codes.get(key)
             if function is None:
-                function = self._codes[key] = pickle.loads(self._blobs[key])  # which may raise, each time
+                blob, name = self._blobs[key]
+                function = self._codes[key] = pickle.loads(blob)  # which may raise, each time
+                self.client.came[id(function)] = Code(key, blob, name)
                 del self._blobs[key]
         return function
 

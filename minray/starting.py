@@ -24,6 +24,11 @@ from minray.machine import visible_gpus
 from minray.session import current, set_driver, set_starter, set_thread
 from minray.settings import check_system_config, number, share, spill_directory
 
+_process: Any = sys.modules.get("multiprocessing.process")
+if _process is None or _process.parent_process() is None:
+    # What a run takes, when nobody waits for its first result yet. Not in the template that workers are forked from.
+    import minray.launching  # noqa: F401
+
 #: The run that `init` started in this process, and the process: a fork must not end its parent's run.
 _starting = threading.RLock()
 _run: Any = None

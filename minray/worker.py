@@ -120,7 +120,7 @@ class Worker:
             if message[0] == m.RECALL:
                 self.recall()
             elif message[0] == m.CODE:  # at once: in the queue a recall could put it behind the call that needs it
-                self._calls.learn(message[1], message[2])
+                self._calls.learn(message[1], message[2], message[3])
             elif message[0] == m.FREE:
                 assert self._store is not None
                 (self._store.lost if message[2] else self._store.free)(message[1])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -99,9 +98,9 @@ class ThreadPool:
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         self._isolate = config.isolate
-        directory = config.spill_directory or tempfile.gettempdir()
-        os.makedirs(directory, exist_ok=True)
-        self._blocks = Blocks(directory, config.disk_threshold)
+        if config.spill_directory is not None:
+            os.makedirs(config.spill_directory, exist_ok=True)
+        self._blocks = Blocks(config.spill_directory, config.disk_threshold)
         self.store = LocalStore(self._blocks, 0)
         cpus = config.num_cpus if config.num_cpus is not None else len(_affinity())
         return [NodeInfo(0, machine.resources(config, cpus), store_bytes=machine.store_bytes(config))]

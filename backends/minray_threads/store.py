@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -41,8 +40,8 @@ _ATTEMPTS = 8
 class Blocks:
     """What the stores of one pool have in common."""
 
-    def __init__(self, directory: str, threshold: float) -> None:
-        """`directory`: where the disk is; `threshold`: which share of that may be in use."""
+    def __init__(self, directory: str | None, threshold: float) -> None:
+        """`directory`: where the disk is, None: the temporary one; `threshold`: which share of that may be in use."""
         self._lock = ReentrantLock()
         self.is_locked = owner_of(self._lock)  # by the calling thread, that is
         self._dropped: deque[Location] = deque()
@@ -69,8 +68,12 @@ class Blocks:
 
     def to_disk(self, block: bytes | mmap.mmap) -> int:
         """Write a block; return where it is. OutOfDiskError: no room."""
+        import tempfile  # 3 ms, for what few runs do
+
         size = _pages(len(block))
         with self.locked():
+            if self._directory is None:
+                self._directory = tempfile.gettempdir()
             check_room(self._directory, size, self._threshold)
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._directory)

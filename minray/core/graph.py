@@ -493,9 +493,15 @@ class TaskGraph:
         if self.objects.scopeless:
             self._settle()
 
+    def sweep(self) -> None:
+        """Forget how to make what nobody needs any more, and let go what only that has held."""
+        self.lineage.sweep()
+        if self.objects.scopeless:
+            self._settle()
+
     def take_out(self) -> list[tuple[Any, ...]]:
         """The decisions since the last time, in order."""
-        self.lineage.sweep()
+        self.sweep()
         out = self.out
         for value in self.objects.freed:
             out.append(("free", value))

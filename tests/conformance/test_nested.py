@@ -368,3 +368,28 @@ def test_a_thread_that_a_task_starts_gets_what_the_task_has_submitted(ray: Any) 
         return got
 
     assert ray.get(use_threads.remote()) == list(range(0, 40, 2))
+
+
+@pytest.mark.needs("processes")
+def test_what_a_task_changes_of_its_own_function_does_not_travel_with_its_calls(ray: Any) -> None:
+    depth = 0
+
+    @ray.remote
+    def deeper(n: int) -> int:  # each call has a worker of its own, as its caller waits
+        nonlocal depth
+        depth += 1
+        return depth if n == 0 else int(ray.get(deeper.remote(n - 1)))
+
+    assert ray.get(deeper.remote(2)) == 1
+
+
+def test_an_actor_class_may_make_actors_of_itself(ray: Any) -> None:
+    @ray.remote(num_cpus=0)
+    class Node:
+        def __init__(self, depth: int) -> None:
+            self.child = Node.remote(depth - 1) if depth else None
+
+        def depth(self) -> int:
+            return 1 + ray.get(self.child.depth.remote()) if self.child is not None else 0
+
+    assert ray.get(Node.remote(3).depth.remote()) == 3

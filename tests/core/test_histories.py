@@ -229,11 +229,11 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.sim.refs)
     @rule(which=index, force=st.booleans(), recursive=st.booleans())
     def cancel(self, which: int, force: bool, recursive: bool) -> None:
-        (id,) = self.refs([which])
-        try:
-            self.sim.cancel(id, force, recursive)
-        except ValueError:
-            assert force
+        for id in self.refs([which]):
+            try:
+                self.sim.cancel(id, force, recursive)
+            except ValueError:
+                assert force
 
     @precondition(lambda self: self.handles())
     @rule(actor=index, retries=retries, limit=limits)

@@ -176,7 +176,7 @@ def test_a_long_chain_is_made_again_without_recursion(storing: Simulation, monke
     sim.run()
     assert sim.value(chain[-1]) is not None and not sim.fault(chain[-1])
     sim.release(chain[-1])
-    sim.graph.lineage.sweep()
+    sim.graph.sweep()
     assert not sim.graph.lineage.origins
 
 
@@ -189,6 +189,19 @@ def test_nothing_is_remembered_for_longer_than_somebody_may_need_it(storing: Sim
     assert origins.keys() == {first, second}
     sim.release(second)
     assert not origins and not sim.objects.origins
+
+
+def test_an_actor_ends_that_only_the_memory_of_an_argument_has_held(storing: Simulation) -> None:
+    sim = storing
+    actor = sim.create(actor_class())
+    with_handle = sim.put(value(actor))
+    result = made(sim, with_handle)
+    sim.release(actor, with_handle)
+    sim.run()
+    assert actor in sim.actors
+    sim.release(result)
+    sim.run()
+    assert actor not in sim.actors
 
 
 class Losses(History):
@@ -231,7 +244,7 @@ class Losses(History):
 
     def teardown(self) -> None:
         super().teardown()
-        self.sim.graph.lineage.sweep()
+        self.sim.graph.sweep()
         origins = self.sim.graph.lineage.origins.values()
         assert all(origin.live or origin.users for origin in origins)
         if not self.sim.objects.entries:
