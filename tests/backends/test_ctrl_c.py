@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -24,6 +25,15 @@ def default_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def no_callbacks_of_others() -> Iterator[None]:
+    """Python loses an exception that is raised in a callback of its garbage collector, and Hypothesis has one there."""
+    before = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = before
 
 
 def test_a_handler_may_end_the_run_while_this_thread_has_the_lock(
