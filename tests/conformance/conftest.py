@@ -204,6 +204,21 @@ def eventually() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def kill(ray: Any, flags: Any) -> Callable[[Any], None]:
+    """Kills an actor that runs a call, and returns when its callers know. Ray's `kill` does not wait: an actor at
+    leisure may answer once more."""
+
+    def kill(actor: Any) -> None:
+        busy = actor.__ray_call__.remote(lambda self: flags.wait("killed"))
+        ray.kill(actor)
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(busy)
+        flags.up("killed")  # in a thread, a killed actor's method goes on until it returns to Python
+
+    return kill
+
+
+@pytest.fixture
 def module(ray: Any) -> Callable[[str], Any]:
     """Imports a module of the system under test by what comes after its name: ``module("util.queue")``."""
     return lambda name: importlib.import_module(f"{ray.__name__}.{name}")

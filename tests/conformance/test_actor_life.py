@@ -79,9 +79,9 @@ def test_results_from_before_the_kill_stay(ray: Any, Counter: Any) -> None:
     assert ray.get(ref) == 1
 
 
-def test_kill_of_a_dead_actor_does_nothing(ray: Any, Counter: Any) -> None:
+def test_kill_of_a_dead_actor_does_nothing(ray: Any, Counter: Any, kill: Any) -> None:
     counter = Counter.remote()
-    ray.kill(counter)
+    kill(counter)
     ray.kill(counter)
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(counter.increment.remote())

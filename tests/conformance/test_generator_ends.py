@@ -117,9 +117,14 @@ def test_items_that_a_retry_does_not_yield_again_stay(ray: Any, flags: Any) -> N
         if run == 1:
             yield run, 1
             yield run, 2
+            flags.wait("seen")  # Ray may lose an item that is followed by the error at once
             raise ValueError
 
-    assert ray.get(list(flaky.remote())) == [(1, 0), (1, 1), (1, 2)]
+    generator = flaky.remote()
+    assert ray.get([next(generator) for _ in range(3)]) == [(1, 0), (1, 1), (1, 2)]
+    flags.up("seen")
+    assert list(generator) == []
+    assert flags.count("run") == 2
 
 
 @pytest.mark.needs("processes")
@@ -209,7 +214,10 @@ def test_a_generator_can_be_cancelled_by_force(ray: Any, sleeper: Any) -> None:
     next(generator)
     ray.cancel(generator, force=True)
     ends = [outcome(ray, generator.completed()), *[outcome(ray, item) for item in generator][-1:]]
-    assert "TaskCancelledError" in ends  # Ray says so at both places, or loses one of them
+    if ray.__name__ == "ray":  # it loses one of the two, now and then
+        assert "TaskCancelledError" in ends
+    else:
+        assert ends == ["TaskCancelledError", "TaskCancelledError"]
 
 
 def test_an_async_generator_can_be_cancelled(ray: Any) -> None:

@@ -101,10 +101,10 @@ def test_a_lifetime_is_one_of_two(ray: Any, Named: Any) -> None:
         Named.options(lifetime="eternal").remote()
 
 
-def test_a_dead_actors_error_has_its_id_and_class(ray: Any, Named: Any) -> None:
+def test_a_dead_actors_error_has_its_id_and_class(ray: Any, Named: Any, kill: Any) -> None:
     actor = Named.remote()
     ray.get(actor.ready.remote())
-    ray.kill(actor)
+    kill(actor)
     with pytest.raises(ray.exceptions.ActorDiedError, match=r"killed by `ray\.kill`") as caught:
         ray.get(actor.ready.remote())
     assert caught.value.actor_id == actor._actor_id.hex()
@@ -112,7 +112,7 @@ def test_a_dead_actors_error_has_its_id_and_class(ray: Any, Named: Any) -> None:
     assert "class_name: " in str(caught.value)
 
 
-def test_a_dead_actors_error_has_its_process_and_its_name(ray: Any, flags: Any) -> None:
+def test_a_dead_actors_error_has_its_process_and_its_name(ray: Any, flags: Any, kill: Any) -> None:
     @ray.remote
     class Named:
         def pid(self) -> int:
@@ -120,7 +120,7 @@ def test_a_dead_actors_error_has_its_process_and_its_name(ray: Any, flags: Any) 
 
     actor = Named.options(name=flags.directory, namespace="of the dead").remote()
     pid = ray.get(actor.pid.remote())
-    ray.kill(actor)
+    kill(actor)
     with pytest.raises(ray.exceptions.ActorDiedError) as caught:
         ray.get(actor.pid.remote())
     for line in (f"pid: {pid}", f"name: {flags.directory}", "namespace: of the dead"):

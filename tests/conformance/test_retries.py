@@ -226,10 +226,10 @@ def test_the_call_in_which_an_actor_dies_is_repeated_on_request(ray: Any, Fragil
     assert ray.get(fragile.die_once.remote()) == 2
 
 
-def test_a_killed_actor_is_not_restarted(ray: Any, Fragile: Any) -> None:
+def test_a_killed_actor_is_not_restarted(ray: Any, Fragile: Any, kill: Any) -> None:
     fragile = Fragile.options(max_restarts=1).remote()
     ray.get(fragile.call.remote())
-    ray.kill(fragile)
+    kill(fragile)
     with pytest.raises(ray.exceptions.ActorDiedError):
         ray.get(fragile.call.remote())
 
