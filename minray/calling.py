@@ -13,7 +13,7 @@ from minray.interrupts import interruptible
 from minray.refs import ObjectRef, id_of, restore_ref
 from minray.wire.culprit import find_culprit
 from minray.wire.pickling import reducers
-from minray.wire.values import decode, encode, share
+from minray.wire.values import Read, decode, decode_arguments, encode, encode_arguments, share
 
 _ATOMS = frozenset({type(None), bool, int, float, complex})
 _NO_CALL: tuple[Value, tuple[Any, ...], tuple[int, ...]] = ((PLAIN, (), ()), (), ())
@@ -103,7 +103,7 @@ class Codec:
         if not self._isolate:
             return share((args, kwargs)), where, deps
         try:
-            value = encode((args, kwargs), self._write)
+            value = encode_arguments(args, kwargs, self._write)
         except TypeError as error:
             culprit = next((arg for arg in (*args, *kwargs.values()) if not _can_encode(arg)), (args, kwargs))
             raise unpicklable(culprit, f"an argument for the task or actor {name}", error) from error
@@ -121,12 +121,12 @@ class Codec:
         if value[0] == PLAIN:
             args, kwargs = value[1], {}
         else:
-            args, kwargs = self.decode(value, 0)
+            args, kwargs = self._read(decode_arguments, value, 0)
         if where:
             args = list(args)
             for place, id, dep in zip(where, ids, values):
                 if place == "*":
-                    args, kwargs = self.decode(dep, id)
+                    args, kwargs = self._read(decode_arguments, dep, id)
                     args = list(args)
                 elif type(place) is int:
                     args[place] = self.decode(dep, id)
@@ -140,6 +140,9 @@ class Codec:
 
         RaySystemError: it cannot be unpickled here. Gone: its bytes are not where they should be.
         """
+        return self._read(decode, value, id)
+
+    def _read(self, decode: Callable[[Value, int, Read], Any], value: Value, id: int) -> Any:
         try:
             return decode(value, id, self.read)
         except Gone:

@@ -29,9 +29,10 @@ custom: dict[type, Callable[[Any], Any]] = {}
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
-def dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
+def dumps(obj: Any, *more: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
     """Pickle `obj`: the stream, its out-of-band buffers (still views of the object's memory), the ids referred to.
 
+    `more` follow in the same stream, each a pickle of its own: what two of them share comes out as two objects.
     Whatever exception the object's own pickling raises, or cloudpickle's for what cannot be pickled.
     """
     buffers: list[pickle.PickleBuffer] = []
@@ -45,13 +46,20 @@ def dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
         table.update(custom)
     pickler.dispatch_table = table
     try:
-        pickler.dump(obj)
+        _dump(pickler, obj, more)
         data = stream.getvalue()
         if b"__main__" not in data and not _names_a_module_by_value(data):
             return data, buffers, refs
     except Exception:  # a local function, a lock, anything: cloudpickle knows more, and words the error
         pass
-    return _cloud_dumps(obj)
+    return _cloud_dumps(obj, more)
+
+
+def _dump(pickler: Any, obj: Any, more: tuple[Any, ...]) -> None:
+    pickler.dump(obj)
+    for other in more:
+        pickler.clear_memo()
+        pickler.dump(other)
 
 
 def _names_a_module_by_value(data: bytes) -> bool:
@@ -64,11 +72,11 @@ def _reduce(reducer: Callable[[Any, list[int]], Any], refs: list[int], obj: Any)
     return reducer(obj, refs)
 
 
-def _cloud_dumps(obj: Any) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
+def _cloud_dumps(obj: Any, more: tuple[Any, ...]) -> tuple[bytes, list[pickle.PickleBuffer], list[int]]:
     buffers: list[pickle.PickleBuffer] = []
     refs: list[int] = []
     stream = BytesIO()
-    _cloud_pickler()(stream, buffers.append, refs).dump(obj)
+    _dump(_cloud_pickler()(stream, buffers.append, refs), obj, more)
     return stream.getvalue(), buffers, refs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Any
 
 from minray.core.value import BUFFERED, ERROR, FAULT, MISSING, PICKLED, PLAIN, RAW, SPILLED, STORED, Value, bytes_of
@@ -28,7 +29,11 @@ def encode(obj: Any, write: Write | None) -> Value:
         size = len(obj) if isinstance(obj, (str, bytes)) else 0
         if size <= _ATOM_BYTES:
             return (PLAIN, obj, ())
-    body, buffers, refs = dumps(obj)
+    return _encode(write, obj)
+
+
+def _encode(write: Write | None, *objs: Any) -> Value:
+    body, buffers, refs = dumps(*objs)
     if not buffers and (write is None or len(body) <= INLINE_BYTES):
         return (PICKLED, body, tuple(refs))
     total = len(body)
@@ -37,6 +42,40 @@ def encode(obj: Any, write: Write | None) -> Value:
     if write is not None and total > INLINE_BYTES:
         return (STORED, write(body, buffers, total), tuple(refs))
     return (BUFFERED, (body, [bytes(buffer.raw()) for buffer in buffers]), tuple(refs))
+
+
+def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], write: Write | None) -> Value:
+    """The arguments of a call as one value, from which each comes out as an object of its own, as in Ray: given the
+    same list twice, the call has two."""
+    several = False
+    for arg in (*args, *kwargs.values()) if kwargs else args:
+        if not is_atom(arg):
+            if several:
+                return _encode(write, (len(args), tuple(kwargs)), *args, *kwargs.values())
+            several = True
+    return _encode(write, (args, kwargs))
+
+
+def decode_arguments(value: Value, id: int, read: Read | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What `encode_arguments` was given, as fresh copies."""
+    kind, data, _ = value
+    if kind == PICKLED:
+        body, buffers = data, []
+    elif kind == BUFFERED:
+        body, buffers = data
+    elif kind in (STORED, SPILLED):
+        assert read is not None
+        body, buffers = read(bytes_of(id, kind), data)
+    else:
+        args, kwargs = decode(value, id, read)
+        return args, kwargs
+    first, second = pickle.loads(body, buffers=buffers)
+    if type(first) is tuple:
+        return first, second
+    stream, rest = BytesIO(body), iter(buffers)
+    pickle.load(stream)
+    args = tuple([pickle.load(stream, buffers=rest) for _ in range(first)])
+    return args, {key: pickle.load(stream, buffers=rest) for key in second}
 
 
 def share(obj: Any) -> Value:

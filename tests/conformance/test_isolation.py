@@ -102,6 +102,44 @@ def test_one_ref_given_twice_arrives_as_two_objects(ray: Any) -> None:
     assert not ray.get(are_one.remote(ref, ref, c=ref))
 
 
+@pytest.mark.parametrize("size", [3, 100_000], ids=["small", "large"])
+def test_what_two_arguments_share_arrives_twice(ray: Any, size: int) -> None:
+    @ray.remote
+    def change(a: list[int], b: list[int], *more: Any, table: Any, last: Any) -> Any:
+        a[0] = 1
+        return a[0], b[0], more[0][0][0], more[1], table["xs"][0], last
+
+    xs = [0] * size
+    assert ray.get(change.remote(xs, xs, [xs], "more", table={"xs": xs}, last=2)) == (1, 0, 0, "more", 0, 2)
+
+
+def test_what_arguments_of_an_actor_share_arrives_twice(ray: Any) -> None:
+    @ray.remote
+    class Keeper:
+        def __init__(self, a: list[int], b: list[int]) -> None:
+            self.a, self.b = a, b
+
+        def are_one(self, *others: Any) -> list[bool]:
+            return [self.a is self.b, others[0] is others[1], others[0] is others[2][0]]
+
+    xs = [1]
+    keeper = Keeper.remote(xs, xs)
+    assert ray.get(keeper.are_one.remote(xs, xs, [xs])) == [False, False, False]
+
+
+def test_arguments_that_only_cloudpickle_can_pickle_share_nothing(ray: Any) -> None:
+    class Box:
+        pass
+
+    @ray.remote
+    def are_one(f: Any, box: Any, other: Any, array: Any) -> tuple[Any, ...]:
+        return f(), box is other, box.xs is other.xs, array.sum()
+
+    box: Any = Box()
+    box.xs = [1]
+    assert ray.get(are_one.remote(lambda: 7, box, box, np.ones(4))) == (7, False, False, 4)
+
+
 def test_objects_within_one_value_stay_one_object(ray: Any, same: Any) -> None:
     class Node:
         def __init__(self) -> None:

@@ -34,9 +34,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     left: list[Any] = []
     cloud = pickling._cloud_dumps
 
-    def note(obj: Any) -> Any:
+    def note(obj: Any, more: tuple[Any, ...]) -> Any:
         left.append(obj)
-        return cloud(obj)
+        return cloud(obj, more)
 
     monkeypatch.setattr(pickling, "_cloud_dumps", note)
     return left

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from minray.core.value import BUFFERED, ERROR, FIRST_ERROR, PICKLED, PLAIN, RAW, STORED
-from minray.wire.values import INLINE_BYTES, decode, encode, share
+from minray.wire.values import INLINE_BYTES, decode, decode_arguments, encode, encode_arguments, share
 from tests.wire.conftest import MemoryStore
 
 #: Large enough to be written to the store.
@@ -243,6 +243,31 @@ def test_parts_that_were_one_object_are_one_object_again(name: str, store: Memor
     part = OBJECTS[name]
     a, b = decode(encode((part, {"key": part}), store.write), 1, store.read)
     assert a is b["key"]
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["with a store", "all inline"])
+@pytest.mark.parametrize("obj", OBJECTS.values(), ids=OBJECTS)
+def test_arguments_come_out_as_they_went_in_each_by_itself(obj: Any, stored: bool, store: MemoryStore) -> None:
+    for args, kwargs in [
+        ((obj,), {}),
+        ((1, obj), {"k": "x"}),
+        ((), {"k": obj}),
+        ((obj, obj), {}),
+        ((obj, 1), {"k": obj, "l": [obj]}),
+    ]:
+        value = encode_arguments(args, kwargs, store.write if stored else None)
+        found_args, found_kwargs = decode_arguments(value, 1, store.read)
+        found = [*found_args, *found_kwargs.values()]
+        assert type(found_args) is tuple and list(found_kwargs) == list(kwargs)
+        assert all(map(same, found, [*args, *kwargs.values()]))
+        lists = [one for one in found if isinstance(one, list)]
+        assert len(set(map(id, lists))) == len(lists)
+
+
+def test_arguments_that_are_shared_are_not_copied() -> None:
+    args, kwargs = ([1],), {"k": [2]}
+    found = decode_arguments(share((args, kwargs)), 1, None)
+    assert found[0] is args and found[1] is kwargs
 
 
 def test_an_object_may_contain_itself() -> None:
