@@ -175,7 +175,7 @@ def _seconds(timeout: float) -> float | None:
 
 def _id_of(ref: Any) -> int:
     if not isinstance(ref, ObjectRef):
-        raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
+        raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ray.ObjectRef.")
     return id_of(ref)
 
 
@@ -183,8 +183,8 @@ def put(value: T) -> ObjectRef[T]:
     """Store a value once, for many tasks to read. Returns its `ObjectRef`. TypeError: it is a ref, or unpicklable."""
     if isinstance(value, ObjectRef):
         raise TypeError(
-            "Calling 'put' on an ObjectRef is not allowed. If you really want to do this, you can wrap the ObjectRef "
-            "in a list and call 'put' on it."
+            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
+            "ray.ObjectRef in a list and call 'put' on it."
         )
     session = ensure()
     return ObjectRef(session.put(value), session)
@@ -212,9 +212,10 @@ def wait(
     given: Any = ray_waitables
     if not isinstance(given, list):
         single = isinstance(given, (ObjectRef, ObjectRefGenerator))
-        got = f"a single {type(given).__name__} {given}" if single else str(type(given))
+        got = f"a single ray.ObjectRef or ray.ObjectRefGenerator {given}" if single else str(type(given))
         raise TypeError(
-            f"wait() expected a list of ObjectRef or ObjectRefGenerator, got {got}. Write wait([ref]) for one ref."
+            f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {got}. "
+            "Write wait([ref]) for one ref."
         )
     if timeout is not None:
         given_timeout, timeout = timeout, _seconds(timeout)
@@ -227,7 +228,8 @@ def wait(
         for ref in given:
             if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
                 raise TypeError(
-                    f"wait() expected a list of ObjectRef or ObjectRefGenerator, got a list containing {type(ref)}"
+                    "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, "
+                    f"got list containing {type(ref)}"
                 )
         if not given:
             return [], []
@@ -240,7 +242,7 @@ def wait(
         raise ValueError(f"Invalid number of objects to return {num_returns}: num_returns must be at least 1.")
     if num_returns > len(ids):
         raise ValueError(
-            "num_returns cannot be greater than the number of ray_waitables provided to wait: "
+            "num_returns cannot be greater than the number of ray_waitables provided to ray.wait. "
             f"{num_returns} > {len(ids)}. Use num_returns=min(n, len(refs))."
         )
     ready = asked_about(given[0]._session).wait(ids, int(num_returns), timeout)

@@ -40,6 +40,8 @@ _TASK_INT = 8
 _ACTOR_INT = 12
 _NO_ACTOR = b"\xff" * _ACTOR_INT + _JOB
 _NO_TASK = b"\xff" * _TASK_INT
+_OBJECT = 28
+_ANY = (1 << 8 * _OBJECT) - 1
 
 
 class BaseID:
@@ -228,14 +230,17 @@ def creation_id(actor: int) -> TaskID:
 
 def id_to_bytes(id: int) -> bytes:
     """How an object's int is shown. The way back is `bytes_to_id`."""
+    if id >> 8 * _TASK_INT:  # negative, or not of minray's making
+        return (id & _ANY).to_bytes(_OBJECT, "big")
     return task_id(id).binary() + _INDEX
 
 
 def bytes_to_id(data: bytes) -> int:
-    """The int that `id_to_bytes` made `data` from. ValueError: it did not."""
+    """The int that `id_to_bytes` shows as these 28 bytes; -1 for those of nothing. What minray did not make becomes an
+    int that no object has."""
     found = _int_of(data.hex(), _TASK_INT, _NO_ACTOR + _INDEX)
     if found is None:
-        raise ValueError(f"{data!r} are not the bytes of an ObjectRef: expected what ref.binary() returns.")
+        return -1 if data == b"\xff" * _OBJECT else int.from_bytes(data, "big") | _ANY + 1
     return found
 
 

@@ -333,15 +333,18 @@ def check(options: Options, table: dict[str, Option], what: str, planned: dict[s
 
 def check_task(options: Options, in_options: bool = False) -> None:
     """Check what `@remote(...)` (or `.options(...)`) was given for a function."""
+    check(options, TASK_OPTIONS, "remote functions")
     if in_options and "max_calls" in options:
         raise ValueError("Setting 'max_calls' is not supported in '.options()'. Set it in '@remote(max_calls=...)'.")
-    check(options, TASK_OPTIONS, "remote functions")
     check_group_options(options)
     warn_of_dynamic(options)
 
 
 def check_actor(options: Options, later: Iterable[str] = ()) -> None:
     """Check the options of a class; `later` are those that `.options(...)` was given, not `@remote(...)`."""
+    groups = "concurrency_groups"
+    if groups in later and isinstance(options.get(groups), ACTOR_OPTIONS[groups].types):  # right ones are refused, too
+        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'. Set it in '@remote(...)'.")
     check(options, ACTOR_OPTIONS, "actors")
     if options.get("object_store_memory"):
         warnings.warn(
@@ -350,8 +353,6 @@ def check_actor(options: Options, later: Iterable[str] = ()) -> None:
             DeprecationWarning,
             stacklevel=3,
         )
-    if "concurrency_groups" in later:
-        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'. Set it in '@remote(...)'.")
     check_group_options(options)
     if options.get("get_if_exists") and not options.get("name"):
         raise ValueError(

@@ -6,11 +6,12 @@ that count back when it is collected. So an object lives for as long as any proc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from minray.ids import THE_JOB, JobID, TaskID, id_to_bytes, task_id
+from minray.ids import JobID, TaskID, bytes_to_id, id_to_bytes
 from minray.session import Session, current
 
 if TYPE_CHECKING:
@@ -30,10 +31,18 @@ class ObjectRef(Generic[T_co]):
 
     __slots__ = ("_id", "_session")
 
-    def __init__(self, id: int, session: Session) -> None:
-        """Adopt one count of `id` that `session` has already taken."""
-        self._id = id
-        self._session = session
+    def __init__(self, id: int | bytes, session: Session | None = None) -> None:
+        """The ref with these bytes, as `binary()` gave them, in this session.
+
+        It is of use for as long as other refs keep its object; an id that no object has is that of one which was lost.
+        TypeError, ValueError: `id` is not 28 bytes.
+        """
+        if session is None:
+            self._id, self._session = _known(id)
+        else:  # minray's own: adopt one count of `id` that `session` has already taken
+            assert isinstance(id, int)
+            self._id = id
+            self._session = session
 
     def __del__(self) -> None:
         try:
@@ -58,6 +67,16 @@ class ObjectRef(Generic[T_co]):
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"
 
+    @classmethod
+    def from_binary(cls, id_bytes: bytes) -> ObjectRef[Any]:
+        """The ref with these bytes: see `ObjectRef`."""
+        return cls(id_bytes)
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """A ref with an id that no object has."""
+        return cls(os.urandom(cls.size()))
+
     def binary(self) -> bytes:
         """The object's id as 28 bytes."""
         return id_to_bytes(self._id)
@@ -73,15 +92,19 @@ class ObjectRef(Generic[T_co]):
 
     def is_nil(self) -> bool:
         """Whether it refers to nothing."""
-        return False
+        return self._id == _NIL
 
     def task_id(self) -> TaskID:
         """The task that makes the object: what ``get_runtime_context().get_task_id()`` says inside it."""
-        return task_id(self._id)
+        return TaskID(self.binary()[: TaskID.size()])
 
     def job_id(self) -> JobID:
         """The job that made the ref."""
-        return THE_JOB
+        return self.task_id().job_id()
+
+    def call_site(self) -> str:
+        """Where it was made: "", as in Ray, which records that only for who debugs its memory."""
+        return ""
 
     @staticmethod
     def size() -> int:
@@ -160,22 +183,20 @@ class ObjectRef(Generic[T_co]):
             set_result(value)
 
 
+#: The id of nothing.
+_NIL = -1
+
+
 class _NilRef(ObjectRef[Any]):
-    """The ref to nothing. Nobody counts it."""
+    """The ref to nothing, also where minray does not run. Nobody counts it."""
 
     __slots__ = ()
 
     def __init__(self) -> None:
-        self._id = -1
+        self._id = _NIL
 
     def __del__(self) -> None:
         """Nothing to give back."""
-
-    def binary(self) -> bytes:
-        return b"\xff" * 28
-
-    def is_nil(self) -> bool:
-        return True
 
     def __reduce__(self) -> Any:
         return _NilRef, ()
@@ -206,6 +227,20 @@ def ids_of(refs: Sequence[Any]) -> list[int] | None:
         if len(sessions) == 1 and not sessions.pop().closed:
             return list(map(_number_of, refs))
     return None
+
+
+def _known(id: Any) -> tuple[int, Session]:
+    """The int of an id that a user has, and the session that counts it from here on."""
+    if not isinstance(id, bytes):
+        raise TypeError(f"Unsupported type: {type(id)}, expected bytes")
+    if len(id) != ObjectRef.size():
+        raise ValueError(f"ID string needs to have length {ObjectRef.size()}, got {len(id)}")
+    session = current()
+    if session is None:
+        raise RuntimeError("An ObjectRef was made where minray is not running. Call minray.init() first.")
+    number = bytes_to_id(id)
+    session.retain(number)
+    return number, session
 
 
 def restore_ref(id: int) -> ObjectRef[Any]:

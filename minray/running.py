@@ -22,7 +22,7 @@ from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
 from minray.current_call import current_call
 from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
-from minray.ids import actor_id, id_to_bytes
+from minray.ids import actor_id, task_id
 from minray.stopping import Interruptible
 from minray.wire import messages as m
 from minray.wire.messages import Message
@@ -311,7 +311,7 @@ class Calls:
 
 def cancelled(id: int, error: BaseException) -> TaskCancelledError:
     """What the caller gets for a call that was interrupted by `error`, or that cancelled itself."""
-    return TaskCancelledError(id_to_bytes(id).hex()).with_traceback(error.__traceback__)
+    return TaskCancelledError(task_id(id)).with_traceback(error.__traceback__)
 
 
 def safe_repr(obj: Any) -> str:

@@ -172,7 +172,7 @@ def asked_about(refs: Session) -> Session:
 
 def timed_out(timeout: float | None) -> GetTimeoutError:
     """What `Session.get` raises when its time is over."""
-    return GetTimeoutError(f"Get timed out: some object(s) not ready after {timeout} seconds.")
+    return GetTimeoutError(f"Get timed out: some object(s) not ready. Waited {timeout} seconds.")
 
 
 def set_starter(start: Callable[[], object]) -> None:

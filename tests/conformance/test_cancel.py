@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -18,6 +19,8 @@ def cancelled(ray: Any) -> Any:
             ray.get(ref, timeout=30)
         if in_code is not None:
             assert isinstance(caught.value, ray.exceptions.RayTaskError) is in_code
+        if in_code:
+            assert re.search(r"Task: TaskID\([0-9a-f]{48}\) was cancelled\.", str(caught.value))
 
     return cancelled
 

@@ -152,6 +152,10 @@ def test_a_method_cannot_be_in_a_group_that_its_class_has_not(ray: Any) -> None:
 def test_groups_are_the_class_s_and_cannot_be_changed_later(ray: Any, threaded: Any) -> None:
     with pytest.raises(ValueError, match=r"'concurrency_groups' is not supported in '.options\(\)'"):
         threaded.options(concurrency_groups={"io": 1})
+    with pytest.raises(ValueError, match=r"'concurrency_groups' is not supported in '.options\(\)'"):
+        threaded.options(concurrency_groups={"io": "many"})
+    with pytest.raises(TypeError, match="The type of keyword 'concurrency_groups' must be"):
+        threaded.options(concurrency_groups=3)
 
 
 @pytest.mark.parametrize("groups", ["io", [{"name": "io"}], {"io": "many"}])

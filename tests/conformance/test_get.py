@@ -51,7 +51,7 @@ def test_a_timeout_is_one_of_pythons_too(ray: Any) -> None:
 
 
 def test_a_timeout_of_zero_only_looks(ray: Any, held: Any) -> None:
-    with pytest.raises(ray.exceptions.GetTimeoutError):
+    with pytest.raises(ray.exceptions.GetTimeoutError, match=r"Get timed out: some object\(s\) not ready\."):
         ray.get(held(), timeout=0)
     ref = ray.remote(lambda: 1).remote()
     ray.get(ref)
@@ -87,7 +87,7 @@ def test_get_of_a_remote_function_is_refused(ray: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [1, None, "ref", [], ()], ids=repr)
 def test_get_of_a_list_with_something_that_is_no_ref_is_refused(ray: Any, wrong: Any) -> None:
-    with pytest.raises(TypeError, match="which is not an"):
+    with pytest.raises(TypeError, match=r"which is not an ray\.ObjectRef\."):
         ray.get([ray.put(1), wrong])
 
 

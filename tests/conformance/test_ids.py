@@ -80,3 +80,62 @@ def test_ids_of_different_kinds_are_not_equal(ray: Any) -> None:
 
 def test_an_object_ref_is_an_object_id(ray: Any) -> None:
     assert isinstance(ray.put(1), ray.ObjectID)
+
+
+# -- refs by their bytes -------------------------------------------------------------------------------------------
+
+
+def test_a_ref_is_made_of_its_bytes(ray: Any) -> None:
+    for ref in (ray.put([1]), ray.remote(lambda: [1]).remote()):
+        for again in (ray.ObjectRef(ref.binary()), ray.ObjectRef.from_binary(ref.binary()), ray.ObjectID(ref.binary())):
+            assert again == ref and hash(again) == hash(ref) and repr(again) == repr(ref)
+            assert type(again) is type(ref)
+            assert ray.get(again) == [1]
+            assert ray.wait([again]) == ([ref], [])
+            assert again.task_id() == ref.task_id()
+
+
+def test_a_ref_made_of_bytes_keeps_its_object_no_worse_than_another(ray: Any) -> None:
+    ref = ray.put([1])
+    for _ in range(3):
+        again = ray.ObjectRef(ref.binary())
+        del again
+    assert ray.get(ref) == [1]
+
+
+def test_any_28_bytes_are_those_of_a_ref(ray: Any) -> None:
+    for data in (bytes(28), bytes(range(28)), b"\0" * 27 + b"\xff"):
+        ref = ray.ObjectRef(data)
+        assert ref.binary() == data and ref.hex() == data.hex() and ref == ray.ObjectRef(data)
+        assert not ref.is_nil()
+        assert ref.task_id().binary() == data[:24] and ref.job_id().binary() == data[20:24]
+
+
+def test_bytes_that_are_none_of_a_refs_are_refused(ray: Any) -> None:
+    with pytest.raises(ValueError, match="ID string needs to have length 28, got 1"):
+        ray.ObjectRef(b"x")
+    with pytest.raises(TypeError, match="Unsupported type: <class 'str'>, expected bytes"):
+        ray.ObjectRef("x" * 28)
+    with pytest.raises(TypeError, match="expected bytes"):
+        ray.ObjectRef(3)
+    with pytest.raises(TypeError, match="argument"):
+        ray.ObjectRef()
+
+
+def test_random_refs_differ(ray: Any) -> None:
+    ref = ray.ObjectRef.from_random()
+    assert ref != ray.ObjectRef.from_random()
+    assert not ref.is_nil() and len(ref.binary()) == ray.ObjectRef.size() == 28
+
+
+def test_the_ref_to_nothing(ray: Any) -> None:
+    nil = ray.ObjectRef.nil()
+    assert nil.is_nil() and nil == ray.ObjectRef(b"\xff" * 28) == ray.ObjectRef.nil()
+    assert ray.ObjectRef(b"\xff" * 28).is_nil()
+    for none in (nil, ray.ObjectRef(nil.binary())):
+        with pytest.raises(ValueError, match=r"(?i)refers to no|owner is unknown"):
+            ray.get(none, timeout=5)
+
+
+def test_a_ref_says_nothing_of_where_it_was_made(ray: Any) -> None:
+    assert ray.put(1).call_site() == ""

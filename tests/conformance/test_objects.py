@@ -137,7 +137,7 @@ def test_an_exception_can_be_a_value(ray: Any) -> None:
 
 
 def test_put_of_a_ref_is_refused_and_says_what_to_do(ray: Any) -> None:
-    with pytest.raises(TypeError, match=r"ObjectRef is not allowed.*wrap"):
+    with pytest.raises(TypeError, match=r"Calling 'put' on an ray.ObjectRef is not allowed.*wrap the ray.ObjectRef"):
         ray.put(ray.put(1))
 
 

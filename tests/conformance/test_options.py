@@ -116,6 +116,22 @@ def test_a_function_refuses_what_only_its_decorator_takes(ray: Any, options: Any
 
 
 @pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_calls": 1}, ValueError, r"Setting 'max_calls' is not supported in '.options\(\)'"),
+        ({"max_calls": -2}, ValueError, "The keyword 'max_calls' only accepts"),
+        ({"max_calls": "1"}, TypeError, "The type of keyword 'max_calls' must be"),
+    ],
+    ids=repr,
+)
+def test_what_only_a_decorator_takes_is_checked_all_the_same(
+    ray: Any, options: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        ray.remote(lambda: None).options(**options)
+
+
+@pytest.mark.parametrize(
     ("options", "error"),
     [({"concurrency_groups": "io"}, TypeError), ({"concurrency_groups": 1.5}, TypeError)],
     ids=repr,
