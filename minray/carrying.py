@@ -84,7 +84,10 @@ class Carrier:
                 elif op == "taken":
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
                 elif op == "stop":
-                    outbox.append((decision[1].id, (m.STOP,)))
+                    worker = decision[1]
+                    outbox.append((worker.id, (m.STOP,)))
+                    if worker.actor is not None:  # whose event loop reads the channel, and may be busy
+                        outbox.append((worker.id, "interrupt"))
                 elif op in DECISIONS:
                     assert self._memory is not None
                     self._memory.carry_out(*decision)

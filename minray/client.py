@@ -321,17 +321,17 @@ class Client(Exchange):
         id, template = reply[3]
         return id, pickle.loads(template)
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
         self.retain(id)
 
         def fetched(reply: Message) -> None:
             callback(_Fetched(self, reply))
             self.release(id)
 
-        self._notice(fetched, m.FETCH, (id,), None)
+        self._notice(fetched, on_loop, m.FETCH, (id,), None)
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
-        self._notice(lambda _: callback(), m.READY, id)
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
+        self._notice(lambda _: callback(), on_loop, m.READY, id)
 
     def code(self, target: Any, name: str) -> Code:
         # What has come as code is known by it, whatever a call has changed of it here (as in Ray).

@@ -43,6 +43,16 @@ class Waiting:
         self.thread = 0  # whose wait it is, if that may have to be broken off
         self.broken = False  # it is: KeyboardInterrupt
 
+    def sleep(self) -> None:
+        """Wait without reading: others do."""
+        gate = self.gate = threading.Lock()
+        gate.acquire()
+        try:
+            if not self.done:
+                _sleep(gate, -1)
+        finally:
+            self.gate = None
+
     def finish(self) -> None:
         """It is over. Called by whoever reads, once or more."""
         self.done = True

@@ -42,6 +42,10 @@ class _Link:
     def receive(self, timeout: float | None) -> list[Message]:
         return []  # what comes is heard when it comes
 
+    def watch(self, loop: Any, readable: Any) -> bool:
+        """What comes is dealt with at once."""
+        return False
+
     def wake(self) -> None:
         self._place.look()
 

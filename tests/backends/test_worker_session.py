@@ -29,6 +29,9 @@ class RecordingLink:
     def wake(self) -> None:
         raise AssertionError("it does not end")
 
+    def watch(self, loop: Any, readable: Any) -> bool:
+        return False
+
 
 class SlowTemplate(TaskTemplate):
     """Pickling it takes until another thread has submitted a call of it, or has not managed to."""
