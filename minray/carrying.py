@@ -83,6 +83,8 @@ class Carrier:
                         outbox.append((worker.id, "interrupt"))
                 elif op == "taken":
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
+                elif op == "resume":
+                    outbox.append((decision[1].id, (m.RESUME,)))
                 elif op == "stop":
                     worker = decision[1]
                     outbox.append((worker.id, (m.STOP,)))
@@ -125,6 +127,9 @@ class Carrier:
         if type(retry) is Code:
             self._ensure_code(worker, retry)
             retry = retry.key
+        if task.again and task.stream is not None:
+            assert extra is not None
+            extra = {**extra, "yields": {**extra["yields"], "stream": 0, "again": True}}
         if worker.gpus and op == m.RUN:
             extra = {**(extra or {}), "gpus": self._name_gpus(worker)}
         inputs = (call.args, call.where, call.deps, deps)

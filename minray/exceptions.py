@@ -388,6 +388,10 @@ class RaySystemError(RayError):
         return f"System error: {self.client_exc}{trace}"
 
 
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
+    """An item of a generator was lost, and when the generator was run again it yielded fewer items than before."""
+
+
 class RayChannelError(RaySystemError):
     """A compiled graph was run after its `teardown`."""
 

@@ -181,7 +181,7 @@ class Listing:
                 "is_detached": template.lifetime == "detached",
                 "repr_name": "",
                 "num_restarts": actor.restarted,
-                "num_restarts_due_to_lineage_reconstruction": 0,
+                "num_restarts_due_to_lineage_reconstruction": actor.revived,
                 "num_restarts_due_to_node_preemption": 0,
             }
             if actor.death is not None:

@@ -23,6 +23,7 @@ from time import perf_counter
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from minray.calling import Gone
 from minray.concurrency import DEFAULT, Turnout, group_of
 from minray.current_call import current_call
 from minray.running import Calls, ExitActor, cancelled
@@ -233,7 +234,7 @@ class _Loop:
                 raise asyncio.CancelledError
             function = calls.method(target)
             current_call.set((id, name, function, target))
-            positional, keywords = calls.client.arguments(args, where, ids, deps)
+            positional, keywords = calls.codec.arguments(args, where, ids, deps)
             del message, args, deps
             if not inspect.iscoroutinefunction(function):
                 function = _as_coroutine(function)
@@ -254,6 +255,8 @@ class _Loop:
             del result, positional, keywords
         except (ExitActor, SystemExit):
             raise
+        except Gone as gone:
+            calls.stalled(id, gone)
         except BaseException as error:
             calls.leave_if_asked(id)
             if isinstance(error, asyncio.CancelledError):

@@ -17,6 +17,7 @@ from time import perf_counter
 from types import GeneratorType
 from typing import Any, NoReturn
 
+from minray.calling import Gone
 from minray.client import Client
 from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
@@ -30,6 +31,10 @@ from minray.yielding import Missing, Producers, draw, dynamic
 
 #: CUDA's variable of the GPUs that a process may use.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def _nothing() -> None:
+    """Nobody has calls that could begin."""
 
 
 class ExitActor(BaseException):
@@ -54,6 +59,7 @@ class Calls:
         self._actor_id = 0
         self.interruptible: Interruptible | None = None  # calls the functions of tasks
         self.cancelled: set[int] = set()  # calls that somebody has cancelled, from then until they are over
+        self.stall: Callable[[], None] = _nothing  # have no more calls begin until the owner says so
         self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes, name: str) -> None:
@@ -91,7 +97,8 @@ class Calls:
             else:
                 function = self.method(target)
             current_call.set((id, name, function, target if op == m.CALL else ""))
-            positional, keywords = self.client.arguments(args, where, ids, deps)
+            arguments = self.client.arguments if op == m.RUN else self.codec.arguments
+            positional, keywords = arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
             if op == m.RUN and self.interruptible is not None:
                 result = self.interruptible.run(id, function, positional, keywords)
@@ -116,6 +123,8 @@ class Calls:
             del result, positional, keywords
         except ExitActor:
             raise
+        except Gone as gone:
+            self.stalled(id, gone)
         except SystemExit:
             self.leave_if_asked(id)
             raise
@@ -144,6 +153,12 @@ class Calls:
             if value[0] >= STORED or value[2]:
                 held += self.client.hold(id, value)
         return held
+
+    def stalled(self, id: int, gone: Gone) -> None:
+        """An actor's call cannot begin, as an argument is gone, which this very actor may have to make again."""
+        self.stall()
+        self.client.post((m.GONE, gone.id, gone.location))
+        self.client.post((m.STALLED, id))
 
     def over(self, held: list[int]) -> None:
         """The call is over: let go what came with it, and send what was posted."""

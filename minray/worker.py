@@ -55,8 +55,10 @@ class Worker:
         self._calls = Calls(self.client, label)
         self._several: Concurrency | None = None  # of an actor that runs several calls at once
         self._moving = False  # the main thread has a message in hand
+        self._stalled = False  # nothing is begun: what was sent by now is sent again
         self._exiting = False
         self._ending: BaseException | None = None  # raised on another thread than the main one
+        self._calls.stall = self._stall
         self.client.on_work(self._take)
 
     def run(self, own_process: bool = False) -> None:
@@ -110,7 +112,10 @@ class Worker:
             return
         op = message[0]
         if op == m.RUN or op == m.CALL:
-            self._run(message)
+            if not self._stalled:
+                self._run(message)
+        elif op == m.RESUME:
+            self._stalled = False
         elif op == m.ENV:
             self._dress(message)
         elif op == m.CREATE:
@@ -232,6 +237,10 @@ class Worker:
             self._calls.run(message)
         except ExitActor:
             self._exit_actor()
+
+    def _stall(self) -> None:
+        # Where several calls run at once, none is behind another.
+        self._stalled = self._several is None
 
     def _create(self, message: Message) -> None:
         extra = message[8]

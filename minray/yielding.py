@@ -239,7 +239,7 @@ class Producer:
         self.over = False
         self.unread = 0  # as far as the owner has said, where there are quotas
         self._own = Quota(how["stream"]) if how["stream"] else None
-        self.shared = producers.shared
+        self.shared = None if "again" in how else producers.shared  # nobody reads what takes the place of lost items
         self._begun = False
         self.quotas = [quota for quota in (self._own, self.shared) if quota is not None]
         self._group = how["per_yield"]

@@ -7,7 +7,7 @@
 The rules:
 
 1. Items become objects in the order in which they are yielded, each once: what a call that is run again yields for the
-   second time is dropped.
+   second time takes the place of what was lost (`minray.core.lineage`), or is dropped.
 2. An unread item is counted for its stream, and whoever takes it takes over that count. A stream that nobody can read
    any more frees what it has and whatever still comes; its call goes on all the same (as in Ray).
 3. A producer waits while a quota of it is full. It is told what was taken when that may let it go on, and not before.
@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from minray.core.objects import HANDLE, Object
-from minray.core.value import NONE, Value
+from minray.core.value import NONE, STORED, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 #: Items get ids from here on, above those of the driver's own objects and below those of the first worker.
 FIRST_ITEM = 1 << 39
+
+
+def is_item(id: int) -> bool:
+    """Whether an object is an item of a stream: above them are the ids of the first worker."""
+    return FIRST_ITEM <= id < 2 * FIRST_ITEM
+
+
 #: Items handed over at a time.
 TAKE_AT_ONCE = 1024
 
@@ -54,8 +61,8 @@ class Quota:
 class Stream:
     """The items of one call. Its handle's id is the one after the call's."""
 
-    __slots__ = ("actor", "blocked", "dropped", "ended", "expected", "id", "limit", "made", "quotas", "seen", "taken",
-                 "told", "unread", "worker")  # fmt: skip
+    __slots__ = ("actor", "again", "blocked", "dropped", "ended", "expected", "id", "limit", "made", "quotas", "seen",
+                 "taken", "told", "unread", "worker")  # fmt: skip
 
     def __init__(self, task: Task, limit: int | None) -> None:
         self.id = task.id
@@ -72,6 +79,15 @@ class Stream:
         self.blocked = False
         self.ended = False
         self.dropped = False
+        self.again = False  # all of it was there before, and some was lost
+
+    @classmethod
+    def lost(cls, task: Task) -> Stream:
+        """Of a call that has ended and is run again, because some of its items were lost. Nobody reads it."""
+        stream = cls(task, None)
+        stream.actor = None
+        stream.again = stream.dropped = True
+        return stream
 
     @property
     def bounded(self) -> bool:
@@ -115,15 +131,15 @@ class StreamTable:
         """A call has yielded `values`, the first of which is its item number `index`."""
         task = worker.sent.get(task_id)
         stream = None if task is None else task.stream
-        if stream is None:
+        if task is None or stream is None:
             self.graph.objects.discard(values)
             return
-        known = stream.seen - index
+        known = len(values) if stream.again else stream.seen - index
+        fresh = values
         if known > 0:
-            self.graph.objects.discard(values[:known])
+            self.graph.lineage.yielded_again(task_id, index, values[:known])
             fresh = values[known:]
-        else:
-            fresh = values
+        stream.made = index + len(values)
         if stream.dropped:
             self.graph.objects.discard(fresh)
             if stream.bounded and stream.worker is None:
@@ -131,18 +147,21 @@ class StreamTable:
                 self.graph.out.append(("taken", worker, task_id, -1))
             return
         for value in fresh:
-            self._add(stream, value)
-        stream.made = index + len(values)
+            id = self._add(stream, value)
+            if value[0] == STORED:
+                self.graph.lineage.yielded(task, stream.seen - 1, id)
         if stream.bounded:
             self._count(stream, worker, len(values))
 
     def raised(self, stream: Stream, error: Value) -> list[Value]:
         """Its call ends with an exception of its own; returns the values of the call's objects."""
-        if not stream.dropped:
+        if stream.again:
+            self.graph.lineage.yielded_again(stream.id, stream.made, [error])
+        elif not stream.dropped:
             self._add(stream, error)
         return [NONE]
 
-    def _add(self, stream: Stream, value: Value) -> None:
+    def _add(self, stream: Stream, value: Value) -> int:
         objects = self.graph.objects
         id = stream.expected
         if id is None:
@@ -154,6 +173,7 @@ class StreamTable:
             self.graph._tell(objects.resolve(id, value), value)
         stream.unread.append(id)
         stream.seen += 1
+        return id
 
     def ended(self, stream: Stream) -> None:
         """Its call is over, and what it yielded has come before that."""
@@ -293,7 +313,7 @@ class StreamTable:
         for id, stream in self.streams.items():
             assert entries[id].value is HANDLE, stream
             assert stream.seen == stream.taken + len(stream.unread), stream
-            assert all(entries[item].value is not None for item in stream.unread), stream
+            assert all(entries[item].value or self.graph.lineage.maker(item) for item in stream.unread), stream
             assert stream.expected is None or not (stream.unread or stream.ended), stream
             assert stream.expected is None or entries[stream.expected].value is None, stream
             assert stream.told <= min(stream.made, stream.taken), stream

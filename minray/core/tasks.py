@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minray.core.streams import Quota, Stream
 
 # A call's life. `TRANSITIONS` is the table that the tests check every step against.
-WAITING = "waiting"  #: for arguments that are still pending
+WAITING = "waiting"  #: for arguments that are still pending, or pending again as they were lost
 READY = "ready"  #: to run, as soon as a worker is
 SENT = "sent"  #: to a worker, in front of which it queues or runs
 DONE = "done"  #: as a value, an error or cancelled
@@ -22,7 +22,7 @@ DONE = "done"  #: as a value, an error or cancelled
 TRANSITIONS = {
     WAITING: {READY, DONE},
     READY: {SENT, DONE},
-    SENT: {DONE, READY},
+    SENT: {DONE, READY, WAITING},
     DONE: set[str](),
 }
 
@@ -352,12 +352,14 @@ class Actor:
         "in_scope",
         "missing",
         "name_key",
+        "origins",
         "pending",
         "queued",
         "queues",
         "quota",
         "restarted",
         "restarts",
+        "revived",
         "site",
         "template",
         "worker",
@@ -373,6 +375,8 @@ class Actor:
         self.death: Value | None = None  # the fault that later calls get
         self.restarts = template.max_restarts  # left; -1 is "for ever"
         self.restarted = 0  # how often it was
+        self.revived = 0  # and how often of these only for results of it that were lost
+        self.origins = 0  # of its calls, as `minray.core.lineage` counts them
         self.in_scope = True  # somebody has a handle
         self.queues: dict[int, deque[Task]] = {}
         self.queued = 0

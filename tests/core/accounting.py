@@ -33,15 +33,17 @@ def check_counts(sim: Simulation) -> None:
         expected.update(worker.loans)
     for task in sim.graph.tasks.values():
         expected.update([*task.call.deps, *task.call.args[2]])
-    for actor in sim.actors.values():
-        if actor.death is None:
-            expected.update([*actor.call.deps, *actor.call.args[2]])
-            expected[actor.id] += actor.template.lifetime == "detached"
+        if task.again and task.actor is not None:
+            expected[task.actor.id] += 1
+    origins = sim.graph.lineage.origins.values()
+    for actor in {*sim.actors.values(), *(origin.actor for origin in origins if origin.actor is not None)}:
+        expected.update([*actor.call.deps, *actor.call.args[2]])
+        expected[actor.id] += actor.death is None and actor.template.lifetime == "detached"
     for stream in sim.graph.streams.streams.values():
         expected.update(stream.unread)
         if stream.expected is not None:
             expected[stream.expected] += 1
-    for origin in sim.graph.lineage.origins.values():
+    for origin in origins:
         for value in origin.kept.values():
             expected.update(value[2])
     entries = sim.objects.entries
@@ -64,7 +66,9 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
     for note in worker.counts._noted:  # what has not been settled yet
         if isinstance(note, tuple):
             expected[note[0]] += note[1]
-    for message in [*worker.inbox, *worker.todo]:
+    coming = [*worker.todo, *worker.inbox]
+    resumes = max([at for at, message in enumerate(coming) if message[0] == "resume"], default=-1)
+    for message in coming[resumes + 1 :] + [one for one in coming[: resumes + 1] if one[0] not in ("run", "call")]:
         if message[0] in ("run", "call", "create"):
             for id, value in [(0, message[2]), *message[3]]:
                 expected.update(lent(id, value))
@@ -85,6 +89,11 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
                 task = sim.scheduler.workers[worker.id].sent[call]
                 expected.update(task.call.args[2])
                 expected.update(task.lent or ())
+        elif message[0] == "stalled":
+            for call in worker.dropped:
+                task = sim.scheduler.workers[worker.id].sent[call]
+                expected.update(task.call.args[2])
+                expected.update(task.lent or ())
     entries = sim.objects.entries
     loans = sim.scheduler.workers[worker.id].loans
     assert loans == {id: number for id, number in expected.items() if number and id in entries}, worker.id
@@ -97,7 +106,8 @@ def check_unread(sim: Simulation, worker: SimWorker) -> None:
         if stream.quotas and stream.worker is not None and stream.worker.id == worker.id:
             told = sum(message[2] for message in worker.inbox if message[:2] == ("taken", stream.id))
             coming = sum(len(message[3]) for message in worker.outbox if message[:2] == ("yield", stream.id))
-            if worker.running is not None and worker.call == stream.id:
+            runs = worker.running is not None and worker.call == stream.id
+            if runs and not stream.ended:  # else it is run again for items that were lost
                 assert worker.unread[stream.id] == stream.made - stream.told + told + coming, stream
 
 
@@ -105,7 +115,7 @@ def check_pending_calls(sim: Simulation) -> None:
     """Where their number is limited, the driver's unfinished calls are counted."""
     for actor in sim.actors.values():
         if actor.template.max_pending_calls > 0 and actor.death is None:
-            mine = sum(task.actor is actor and task.caller == 0 for task in sim.graph.tasks.values())
+            mine = sum(task.actor is actor and task.caller == 0 and not task.again for task in sim.graph.tasks.values())
             assert actor.pending.get(0, 0) == mine <= actor.template.max_pending_calls, actor
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from minray.client import ID_BITS
-from minray.core.value import ERROR, NONE, SPILLED, STORED, Value, bytes_of
+from minray.core.value import ABSENT, ERROR, NONE, SPILLED, STORED, Value, bytes_of
 from minray.counts import Counts
 
 BOOM: Value = (ERROR, b"boom", ())
@@ -20,6 +20,7 @@ class Log(Protocol):
     num_returns: dict[int, int]  # of each call
     streams: dict[int, int]  # of each generator called: the limit to its unread items, 0 for none
     max_unread: dict[int, int | None]  # of each actor
+    refilling: set[int]  # generators that are run again, and are not to wait for readers
 
     def note_called(self, call: int, template: Any) -> None: ...
 
@@ -55,6 +56,8 @@ class SimWorker:
         self.unread: dict[int, int] = {}  # by generator: those that have not been taken, as far as it was told
         self.unlimited: set[int] = set()  # generators that nobody reads
         self.max_unread: int | None = None  # its actor's
+        self.stalled = False  # it begins nothing until it is told to
+        self.dropped: list[int] = []  # calls that were sent to it before it was
         self.up = self.is_actor = self.exiting = False
         self.alive = True
         self._next_id = (id << ID_BITS) + 1
@@ -153,21 +156,52 @@ class SimWorker:
         free = self.running is None or (self.concurrent and self.running[0] != "create")
         return bool(self.alive and free and self.todo and not self.exiting)
 
-    def begin(self) -> None:
-        """Take the next call from the todo list. Its references are the user's for now."""
+    def begin(self, gone: int | None = None) -> None:
+        """Take the next call from the todo list. Its references are the user's for now. `gone`: this argument of an
+        actor's call cannot be read."""
         if self.running:
             self.aside.append((self.running, self.held, self.made))
-        self.running = op, id, args, deps = self.todo.popleft()
+        message = self.todo.popleft()
+        if message[0] == "resume":
+            self.dropped.clear()
+            self.stalled = False
+            return
+        if self.stalled:
+            self.dropped.append(message[1])
+            return
+        self.running = op, id, args, deps = message
         self.made = 0
         self.unread.pop(id, None)
         self.unlimited.discard(id)
+        if id in self.log.refilling:
+            self.unlimited.add(id)
         if op == "create":
             self.is_actor = True
             self.max_unread = self.log.max_unread[id]
         self.held = [inner for dep, one in [(0, args), *deps] for inner in self._hold(dep, one)]
+        if op == "call" and (gone is not None or ABSENT in (one for _, one in deps)):
+            self._stall(gone)
+            return
         self._unpickle(self.held)
         if op != "create":
             self.log.note_begun(id, self)
+
+    def _stall(self, gone: int | None) -> None:
+        """As `minray.running.Calls.stalled`."""
+        assert self.running
+        _, id, _, deps = self.running
+        self.running = None
+        self.stalled = not self.concurrent
+        for dep, one in deps:
+            if dep == gone:
+                self.outbox.append(("gone", dep, one[1]))
+        self.outbox.append(("stalled", id))
+        for inner in self.held:
+            self.counts.drop(inner)
+        self.held = []
+        self.flush()
+        if self.aside:
+            self.running, self.held, self.made = self.aside.pop()
 
     def turn_to_one_that_goes_on(self) -> bool:
         """Let a call go on that does not wait for others, if there is one."""
@@ -191,6 +225,8 @@ class SimWorker:
             self._over("created", self.call, None)
         else:
             returns = self.log.num_returns[self.call]
+            if self.call in self.log.streams:  # what it makes it yields
+                values = ()
             self._over("done", self.call, (values + (NONE,) * returns)[:returns], seconds)
 
     @property

@@ -20,6 +20,7 @@ from minray.core.graph import TaskGraph
 from minray.core.lineage import Origin
 from minray.core.objects import Watch
 from minray.core.placement import Group, inside
+from minray.core.stalling import stalled
 from minray.core.tasks import Call, Task, Worker
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate, placed
 from minray.core.terms import Terms
@@ -124,6 +125,7 @@ class Simulation:
         self.moved: list[int] = []  # locations on disk
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
+        self.refilling: set[int] = set()  # generators that are run again for lost items
         self.stale = 0  # runs that were decided for a worker that was lost before they were carried out
         self.stores = False  # calls that are let go on return values in the store
         self.deaf = False  # nobody is told of deadlocks
@@ -150,6 +152,8 @@ class Simulation:
     def _note_again(self, origin: Origin) -> Task:
         assert len(self.ended.pop(origin.id)) == origin.num_returns, "what is run again was over"
         self.over[origin.id] += 1
+        if origin.template.stream is not None:
+            self.refilling.add(origin.id)
         return self._again(origin)
 
     def note_called(self, call: int, template: TaskTemplate | MethodTemplate) -> None:
@@ -323,7 +327,8 @@ class Simulation:
             value, number = self.value(id), self.taken[call]
             expected = items[number] if number < len(items) else BOOM
             moved = value is not None and value[0] == SPILLED and expected[0] == STORED
-            known = value is expected or moved or self.fault(id) == "ObjectLost"
+            lost = value is None or self.fault(id) in ("ObjectLost", "ReplayInconsistent")
+            known = value is expected or moved or lost
             assert known, f"item {number} of {call} is another"
             self.taken[call] += 1
         return ids
@@ -374,6 +379,8 @@ class Simulation:
                 elif op == "cancel":
                     self._send(what, op, rest[0].id)
                 elif op == "kill":
+                    # What it has said is not heard any more, and may have been the end of a call.
+                    self.over.update(said[1] for said in self.workers[what.id].outbox if said[0] in ("done", "failed"))
                     self.workers[what.id].die("it was killed")
                 elif op == "wake":
                     self._wake(what)
@@ -392,7 +399,7 @@ class Simulation:
                 elif op == "taken":
                     self._send(what, op, *rest)
                 else:
-                    assert op in ("recall", "stop"), op
+                    assert op in ("recall", "resume", "stop"), op
                     self._send(what, op)
 
     def _send_call(self, op: str, worker: Worker, task: Task) -> None:
@@ -481,6 +488,10 @@ class Simulation:
     def _on_yield(self, worker: Worker, id: int, index: int, values: list[Value]) -> None:
         self.stored += [one for one in values if one[0] == STORED]
         items = self.yielded.setdefault(id, [])
+        origin = self.graph.lineage.origins.get(id)
+        for place, one in enumerate(values, index):
+            if origin is not None and place in origin.lost:
+                items[place] = one
         items += values[max(0, len(items) - index) :]
         self.graph.streams.yielded(worker, id, index, values)
 
@@ -490,6 +501,12 @@ class Simulation:
 
     def _on_failed(self, worker: Worker, *message: Any) -> None:
         self.graph.failed(worker, *message)
+
+    def _on_gone(self, worker: Worker, id: int, location: int) -> None:
+        self.graph.lineage.lost(id, location)
+
+    def _on_stalled(self, worker: Worker, id: int) -> None:
+        stalled(self.graph, worker, id)
 
     def _on_created(self, worker: Worker, id: int, error: Value | None) -> None:
         self.graph.actors.creation_finished(worker, error)
