@@ -214,6 +214,8 @@ class ActorMethod(Remote[P, Out]):
 
     def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         session = self._session
+        if session.closed:
+            return session.call(self._actor_id, call, args, kwargs)  # which says so
         if not session.ask("reserve", self._actor_id):
             handle = f"Actor({self._template.name}, {as_actor_id(self._actor_id).hex()})"
             raise PendingCallsLimitExceeded(

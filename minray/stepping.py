@@ -156,6 +156,13 @@ class SteppedClient(_Stepped, Client):
         """Others may go first."""
         self._stepper.turn(what)
 
+    def close(self) -> None:
+        """The run is over: all that is left to do is to be told of references that are dropped."""
+        counts = self.counts
+        vars(self).clear()
+        self.counts = counts
+        self.closed = True
+
     def flush_if_needed(self) -> None:
         """Send what there is to send."""
         if self._outbox or self.counts.noted:
@@ -194,6 +201,26 @@ class SteppedRuntime(_Stepped, Runtime):
                 self._settle()
             self._carry_out()
         self._deliver()
+
+    def close(self, exiting: bool = False) -> None:
+        """End the run, and cut the circles that it consists of: then all of it is gone when nobody refers to it. For
+        short runs one after another the garbage collector would take a fifth of the time."""
+        if self.closed:
+            return
+        super().close(exiting)
+        self._handlers.clear()
+        graph = self._graph
+        tables = (graph.actors, graph.streams, graph.placement, graph.deadlocks, graph.lineage, graph.scheduler)
+        for part in (self._serving, self._carrier, self._monitor, self._codec, *tables, graph):
+            vars(part).clear()
+
+    def retain(self, id: int) -> None:
+        if not self.closed:
+            super().retain(id)
+
+    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+        self._check_open()
+        super().when_ready(id, callback)
 
     @property
     def dropped(self) -> Sequence[Any]:
@@ -303,6 +330,12 @@ class SteppedWorker(Worker):
         if self._several is not None:
             self._several.close()
         self._calls.producers.close()
+
+    def close(self) -> None:
+        """The run is over, and with it all that runs here: cut the circles (see `SteppedRuntime.close`)."""
+        self._calls.interruptible = None
+        self.client.close()
+        vars(self).clear()
 
     @property
     def concurrent(self) -> bool:
