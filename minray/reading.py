@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic, sleep
 
@@ -249,7 +250,7 @@ class Reader:
         """Whether the service thread leads, and so sleeps until something comes or wakes it."""
         return self._serving
 
-    def lock(self) -> Apart:
+    def lock(self) -> AbstractContextManager[None]:
         """A lock for what those who read change as well."""
         return Apart(self._inside)
 

@@ -53,7 +53,7 @@ class Calls:
         self._blobs: dict[bytes, tuple[bytes, str]] = {}  # with the names, until they are needed
         self._loading = threading.Lock()
         self.producers = Producers(client)
-        self._visible = os.environ.get(_VISIBLE)
+        self._visible = None if client.in_process else os.environ.get(_VISIBLE)
         self.actor: Any = None
         self.is_async = False
         self._actor_id = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 # Others import this when they need it. Here it is imported before a run puts its own clock in place: whether an earlier
@@ -73,7 +74,7 @@ class SteppedReader(Reader):
     """Nobody reads: what comes is dealt with at once, and who waits lets others run."""
 
     def __init__(self, stepper: Stepper) -> None:
-        super().__init__(lambda timeout: None, lambda: None)
+        self._inside = set()  # that nobody is
         self._stepper = stepper
 
     def wait(self, waiting: Waiting, timeout: float | None = None) -> bool:
@@ -86,6 +87,12 @@ class SteppedReader(Reader):
 
     def drain(self) -> None:
         """Everything has been read."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        return nullcontext()  # who has it lets nobody go on
+
+    def close(self) -> None:
+        """Waits end with the simulation."""
 
 
 class _Stepped:
@@ -150,6 +157,8 @@ class SteppedClient(_Stepped, Client):
     def _make_reader(self) -> Reader:
         self._stepper: Stepper = self._link.stepper  # type: ignore[attr-defined]
         self.always_read = True
+        self._flushing = False
+        self._is_sending = lambda: self._flushing
         return SteppedReader(self._stepper)
 
     def turn(self, what: str) -> None:
@@ -162,6 +171,26 @@ class SteppedClient(_Stepped, Client):
         vars(self).clear()
         self.counts = counts
         self.closed = True
+
+    def flush(self) -> None:
+        """As that of `Exchange`, where no other thread comes in between."""
+        if self._flushing:
+            return
+        self._flushing = True
+        outbox, counts = self._outbox, self.counts
+        try:
+            while outbox or counts.noted:
+                back = counts.settle()
+                messages = list(outbox)
+                outbox.clear()
+                if back:
+                    messages.append((m.RELEASE, back))
+                if messages:
+                    self._link.send(messages)
+        except EOFError:
+            raise SystemExit from None
+        finally:
+            self._flushing = False
 
     def flush_if_needed(self) -> None:
         """Send what there is to send."""
@@ -199,8 +228,11 @@ class SteppedRuntime(_Stepped, Runtime):
                         break
             if self._noted:
                 self._settle()
-            self._carry_out()
-        self._deliver()
+            objects = self._graph.objects
+            if self._graph.out or objects.freed or objects.dropped:
+                self._carry_out()
+        if self._outbox or self._delivery.callbacks:
+            self._deliver()
 
     def close(self, exiting: bool = False) -> None:
         """End the run, and cut the circles that it consists of: then all of it is gone when nobody refers to it. For
@@ -307,8 +339,10 @@ class SteppedWorker(Worker):
         """Run a call to its end, or hand it to what runs several at once."""
         set_thread(self.client)
         try:
-            self._take([message])
-            self._step()
+            if message[0] == m.CREATE:
+                self._create(message)
+            else:
+                self._run(message)
             if self._several is None:
                 self._calls.cancelled.clear()  # these came when their calls were over
             self.client.flush_if_needed()

@@ -124,8 +124,9 @@ class Place:
             event.key = 1 + self.stepper.owner.line_of(message[1])
         line = self._lines.get(event.key)
         if line is None:
-            line = self._lines[event.key] = deque()
-        line.append(event)
+            self._lines[event.key] = deque((event,))
+        else:
+            line.append(event)
         self._offer()
 
     def _offer(self) -> None:
@@ -146,12 +147,14 @@ class Place:
 
     def _take(self, event: Event) -> None:
         """Take a call out of its line."""
-        if self._offered.get(event.key) is event:
-            del self._offered[event.key]
-        line = self._lines[event.key]
-        line.remove(event)
-        if not line:
-            del self._lines[event.key]
+        key = event.key
+        if self._offered.get(key) is event:
+            del self._offered[key]
+        line = self._lines[key]
+        if len(line) == 1:
+            del self._lines[key]
+        else:
+            line.remove(event)
 
     def recall(self) -> None:
         """Hand back the tasks that have not begun."""

@@ -163,8 +163,10 @@ class SimPool:
         return self.simulation.now
 
     def submitted(self, id: int, name: str) -> None:
-        maker: int | str = running_call()
-        if not maker:
-            running = self.simulation.running
-            maker = "main" if running is None or running is self.simulation.main else running.label
+        maker: int | str = running_call() or self._thread()
         self.names.made(id, name, maker)
+
+    def _thread(self) -> str:
+        """What the running thread is known by, where it is in no call."""
+        running = self.simulation.running
+        return "main" if running is None else running.label

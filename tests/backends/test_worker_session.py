@@ -63,7 +63,7 @@ def test_a_template_that_could_not_be_sent_is_tried_again_with_the_next_call() -
 
         def __reduce__(self) -> Any:
             Failing.tries += 1
-            if Failing.tries == 1:
+            if Failing.tries <= 2:  # both picklers try it
                 raise MemoryError
             return TaskTemplate, (self.key, self.code, self.name)
 

@@ -63,7 +63,7 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
     """What the owner has counted for a worker is what that has received, what is on its way there, and what on its way
     back."""
     expected: Counter[int] = Counter({id: received for id, (_, received) in worker.counts._held.items()})
-    for note in worker.counts._noted:  # what has not been settled yet
+    for note in worker.counts.noted:  # what has not been settled yet
         if isinstance(note, tuple):
             expected[note[0]] += note[1]
     coming = [*worker.todo, *worker.inbox]
