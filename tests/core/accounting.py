@@ -9,11 +9,11 @@ from minray.core.value import ON_DISK, SPILLED, STORED, bytes_of
 
 if TYPE_CHECKING:
     from minray.core.value import Value
+    from tests.core.ledger import Ledger
     from tests.core.sim_worker import SimWorker
-    from tests.core.simulation import Simulation
 
 
-def check(sim: Simulation) -> None:
+def check(sim: Ledger) -> None:
     sim.graph.check()
     check_counts(sim)
     for worker in sim.workers.values():
@@ -26,7 +26,7 @@ def check(sim: Simulation) -> None:
     assert sorted(sim.freed) == sorted(set(sim.freed)), "something was freed twice"
 
 
-def check_counts(sim: Simulation) -> None:
+def check_counts(sim: Ledger) -> None:
     """Every count is the sum of those who hold the object, and whatever somebody holds is there."""
     expected = Counter(sim.refs)
     for worker in sim.scheduler.workers.values():
@@ -59,7 +59,7 @@ def lent(id: int, value: Value) -> Counter[int]:
     return Counter([*value[2], bytes_of(id, value[0])] if value[0] in (STORED, SPILLED) else value[2])
 
 
-def check_loans(sim: Simulation, worker: SimWorker) -> None:
+def check_loans(sim: Ledger, worker: SimWorker) -> None:
     """What the owner has counted for a worker is what that has received, what is on its way there, and what on its way
     back."""
     expected: Counter[int] = Counter({id: received for id, (_, received) in worker.counts._held.items()})
@@ -100,7 +100,7 @@ def check_loans(sim: Simulation, worker: SimWorker) -> None:
     assert {id for id, number in expected.items() if number} <= entries.keys() | sim.lost, "freed too early"
 
 
-def check_unread(sim: Simulation, worker: SimWorker) -> None:
+def check_unread(sim: Ledger, worker: SimWorker) -> None:
     """What a producer counts as unread is what its owner does, and what is on its way between the two."""
     for stream in sim.graph.streams.streams.values():
         if stream.quotas and stream.worker is not None and stream.worker.id == worker.id:
@@ -111,7 +111,7 @@ def check_unread(sim: Simulation, worker: SimWorker) -> None:
                 assert worker.unread[stream.id] == stream.made - stream.told + told + coming, stream
 
 
-def check_pending_calls(sim: Simulation) -> None:
+def check_pending_calls(sim: Ledger) -> None:
     """Where their number is limited, the driver's unfinished calls are counted."""
     for actor in sim.actors.values():
         if actor.template.max_pending_calls > 0 and actor.death is None:
@@ -119,13 +119,13 @@ def check_pending_calls(sim: Simulation) -> None:
             assert actor.pending.get(0, 0) == mine <= actor.template.max_pending_calls, actor
 
 
-def check_watches(sim: Simulation) -> None:
+def check_watches(sim: Ledger) -> None:
     """Nobody waits for what is there already."""
     for watch in [*sim.watches, *sim.requests.values()]:
         assert not watch.done and watch.missing > 0, watch
 
 
-def check_resources(sim: Simulation) -> None:
+def check_resources(sim: Ledger) -> None:
     """Nothing is given out twice but by workers that go on after they were blocked."""
     for node in sim.scheduler.nodes.values():
         for name, amount in node.free.items():

@@ -8,7 +8,8 @@ from minray.core.scheduler import DEAF_SECONDS
 from minray.core.tasks import DONE
 from minray.core.value import NONE
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, method, value
 
 
 def begin(worker: SimWorker, sim: Simulation) -> None:

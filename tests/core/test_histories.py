@@ -20,17 +20,8 @@ from hypothesis.stateful import (
 from minray.core.template import ActorTemplate, TaskTemplate
 from minray.core.value import ON_DISK, SPILLED, STORED, Value
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import (
-    Simulation,
-    actor_class,
-    amounts,
-    function,
-    generator,
-    method,
-    on_terms,
-    value,
-    within,
-)
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, amounts, function, generator, method, on_terms, value, within
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import pytest
 
 from minray.core import lineage
 from minray.core.value import FAULT, ON_DISK, STORED
-from tests.core.simulation import Simulation, actor_class, function, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, value
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_what_cannot_be_made_again_says_why(storing: Simulation, monkeypatch: py
 
 def test_a_long_chain_is_made_again_without_recursion(storing: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     sim = storing
-    monkeypatch.setattr("tests.core.simulation.check", lambda sim: None)  # which would take minutes
+    monkeypatch.setattr("tests.core.owner.check", lambda sim: None)  # which would take minutes
     monkeypatch.setattr(sim.graph, "check", lambda: None)
     chain = [made(sim)]
     for _ in range(1500):

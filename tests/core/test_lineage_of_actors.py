@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from minray.core import lineage
-from tests.core.simulation import Simulation, actor_class, function, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, method, value
 from tests.core.test_lineage import why
 
 

@@ -8,7 +8,8 @@ from minray.core import lineage
 from minray.core.template import TaskTemplate
 from minray.core.value import STORED
 from tests.core.sim_worker import BOOM, SimWorker
-from tests.core.simulation import Simulation, actor_class, function, generator, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, generator, method, value
 from tests.core.test_lineage import why
 
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from minray.core import lineage
 from minray.core.value import SPILLED, STORED
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import actor_class, generator, method, value
+from tests.core.templates import actor_class, generator, method, value
 from tests.core.test_histories import History, few, index, pick
 
 some_retries = st.sampled_from([1, 2, -1])

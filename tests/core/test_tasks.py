@@ -7,7 +7,8 @@ import pytest
 from minray.core.tasks import Worker
 from minray.core.value import NAMED_DEPENDANTS, NONE
 from tests.core.sim_worker import BOOM
-from tests.core.simulation import Simulation, function, value
+from tests.core.simulation import Simulation
+from tests.core.templates import function, value
 
 f = function()
 
@@ -115,7 +116,7 @@ LONG = 100_000
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """A run whose books are audited at its end alone: an audit takes as long as there are tasks."""
-    monkeypatch.setattr("tests.core.simulation.check", lambda sim: None)
+    monkeypatch.setattr("tests.core.owner.check", lambda sim: None)
     sim = Simulation()
     monkeypatch.setattr(sim.graph, "check", lambda: None)
     return sim
