@@ -111,13 +111,15 @@ ActorProxy: TypeAlias = "_TypedHandle[T] | type[T]"
 
 def _reduce_handle(handle: ActorHandle[Any], refs: list[int]) -> tuple[Any, ...]:
     """Pickle a handle inside a value, whose references are counted."""
-    refs.append(handle._minray_id)
+    # Of an earlier run: its actor is gone, and in the simulator another one may have its number.
+    id = 0 if handle._session.closed else handle._minray_id
+    refs.append(id)
     template = handle._template
     if template.packed is None:
         from minray.code import pack_for_handles  # here: a program without actors in its values does without
 
         pack_for_handles(template)
-    return restore_handle, (handle._minray_id, template.key, template.packed)
+    return restore_handle, (id, template.key, template.packed)
 
 
 reducers[ActorHandle] = _reduce_handle

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
 from time import sleep
 from typing import Any, NoReturn
 
@@ -38,9 +37,6 @@ PUMP_EVERY = 32
 HEAR_SECONDS = 0.0005
 HEAR_TIMES = 4000
 
-#: The next ids: each names one thing in the life of a process.
-_ids = count(1)
-
 
 class Runtime(Owner):
     """`minray.session.Session` in the driver."""
@@ -54,6 +50,7 @@ class Runtime(Owner):
         """As for `Owner`."""
         self._backlog = 0  # calls in a row that were submitted and could not be sent
         self._shares = not config.isolate
+        self._ids = self.numbers.ids
         super().__init__(pool, config, *rest)
 
     # -- Session: calls -------------------------------------------------------------------------------------------
@@ -63,7 +60,7 @@ class Runtime(Owner):
         graph = self._graph
         if self._shares and call[2]:
             self._hear_of(call[2])
-        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        id = next(self._ids) if template.counted == 1 else take(self._ids, template.counted)
         if self._is_deciding():
             self._note(self._submitted, id, template, call)
             return id
@@ -92,7 +89,7 @@ class Runtime(Owner):
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         if self._shares:
             self._hear_of((actor, *call[2]))
-        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        id = next(self._ids) if template.counted == 1 else take(self._ids, template.counted)
         if self._is_deciding():
             self._note(self._called, id, actor, template, call)
             return id
@@ -114,7 +111,7 @@ class Runtime(Owner):
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         site = caller()
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             if template.registered_name is not None:
                 raise would_wait()  # to know whether the name is taken
@@ -144,7 +141,7 @@ class Runtime(Owner):
             self._reader.pump()
 
     def _put_arguments(self, value: Value) -> int:
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             self._note(self._graph.stored, id, value)
             return id
@@ -193,7 +190,7 @@ class Runtime(Owner):
     def put(self, value: Any) -> int:
         encoded = self._codec.value(value, "the put value")
         graph = self._graph
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             self._note(self._graph.stored, id, encoded)
             return id

@@ -20,10 +20,12 @@ from typing import Any, Protocol
 import minray.looping  # noqa: F401
 from minray.backend import PoolConfig, WorkerPool
 from minray.client import Client
+from minray.core.digest import digest
 from minray.core.objects import HANDLE
 from minray.core.tasks import READY, WAITING, Task
 from minray.core.value import FIRST_ERROR, Value, fault
 from minray.current_call import current_call
+from minray.owner import Numbers
 from minray.reading import Reader, Waiting
 from minray.runtime import Runtime
 from minray.session import set_thread
@@ -202,9 +204,19 @@ class SteppedRuntime(_Stepped, Runtime):
     """The driver's session. Its pool is the stepper too, and tells it by `hear` what workers say."""
 
     def __init__(self, pool: WorkerPool, config: PoolConfig, *rest: Any) -> None:
+        # Each run is a world of its own, and the same each time: also where refs and handles are in sets.
+        self.numbers = Numbers()
+        self._drawn = 0
         self._stepper = pool  # type: ignore[assignment]
         pool.owner = self  # type: ignore[attr-defined]
         super().__init__(pool, config, *rest)
+
+    def random_bytes(self, number: int) -> bytes:
+        found = b""
+        while len(found) < number:
+            self._drawn += 1
+            found += digest(f"ids {self._drawn}".encode())
+        return found[:number]
 
     def _make_reader(self) -> Reader:
         return SteppedReader(self._stepper)
