@@ -262,7 +262,7 @@ class SteppedRuntime(_Stepped, Runtime):
         if not self.closed:
             super().retain(id)
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
         self._check_open()
         super().when_ready(id, callback)
 
