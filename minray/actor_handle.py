@@ -15,6 +15,7 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.core.numbering import results_of
 from minray.exceptions import PendingCallsLimitExceeded
 from minray.generators import ObjectRefGenerator
 from minray.hints import meant
@@ -212,7 +213,7 @@ class ActorMethod(Remote[P, Out]):
         if count == 1:
             ref: ObjectRef[Any] = ObjectRef(first, session)
             return ref if call.stream is None else ObjectRefGenerator(ref, session)
-        return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+        return [ObjectRef(id, session) for id in results_of(first, count)] if count else None
 
     def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         session = self._session

@@ -31,7 +31,6 @@ from minray.backend import PoolConfig, WorkerPool
 from minray.calling import Codec
 from minray.carrying import Carrier
 from minray.core.graph import TaskGraph
-from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Worker
 from minray.core.terms import NO_ENVIRONMENT
 from minray.delivery import Delivery
@@ -59,12 +58,11 @@ SLOW_TICK_SECONDS = 1.0
 
 
 class Numbers:
-    """The next ids: of objects, of workers, of streams' items."""
+    """The next ids: of objects, of workers."""
 
     def __init__(self) -> None:
         self.ids = count(1)
         self.last_worker = 0
-        self.next_item = FIRST_ITEM
 
 
 class Owner:
@@ -98,7 +96,6 @@ class Owner:
         self._releasing = False  # references were dropped since the service thread last looked
         self._idle = False  # it sleeps until something comes, and has to be told of the next one
         self._graph.scheduler.last_worker = self.numbers.last_worker
-        self._graph.streams.next_id = self.numbers.next_item
         self._naps = Naps(self._graph.scheduler)
         self._namespace = namespace or self.random_bytes(16).hex()
         self.closed = False
@@ -293,7 +290,6 @@ class Owner:
         self._exiting = exiting
         self.closed = True
         self.numbers.last_worker = self._graph.scheduler.last_worker
-        self.numbers.next_item = self._graph.streams.next_id
         self._reader.close()
         self._delivery.stop(CLOSE_SECONDS)  # it takes microseconds
         self._pool.close()

@@ -297,6 +297,7 @@ class Calls:
         self._actor_id = id
         self.is_async = bool(extra and extra.get("async"))
         self.client.leave = self.exit_actor
+        self.producers.cancelled = self.cancelled
         self.give(extra)
         if self._label is not None:
             self._label(name)

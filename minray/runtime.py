@@ -18,6 +18,7 @@ from minray.backend import PoolConfig, WorkerPool
 from minray.calling import EncodedCall, Gone
 from minray.client import ID_BITS, NO_ACTOR
 from minray.code import make_code
+from minray.core.numbering import call_of
 from minray.core.tasks import Call
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
@@ -60,7 +61,7 @@ class Runtime(Owner):
         graph = self._graph
         if self._shares and call[2]:
             self._hear_of(call[2])
-        id = next(self._ids) if template.counted == 1 else take(self._ids, template.counted)
+        id = next(self._ids) if template.stream is None else take(self._ids, 2)
         if self._is_deciding():
             self._note(self._submitted, id, template, call)
             return id
@@ -89,7 +90,7 @@ class Runtime(Owner):
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         if self._shares:
             self._hear_of((actor, *call[2]))
-        id = next(self._ids) if template.counted == 1 else take(self._ids, template.counted)
+        id = next(self._ids) if template.stream is None else take(self._ids, 2)
         if self._is_deciding():
             self._note(self._called, id, actor, template, call)
             return id
@@ -241,7 +242,7 @@ class Runtime(Owner):
             return
         for id in ids:
             for _ in range(HEAR_TIMES):
-                if id in self._entries or id >> ID_BITS not in self._graph.scheduler.workers:
+                if id in self._entries or call_of(id) >> ID_BITS not in self._graph.scheduler.workers:
                     break
                 self._reader.pump()
                 if id not in self._entries:

@@ -188,6 +188,7 @@ class Worker:
     def _cancel(self, id: int) -> None:
         """Hand back a call that has not been begun, or interrupt it. Any thread."""
         self._calls.cancelled.add(id)  # first: it may be about to begin
+        self._calls.producers.look_again()
         for message in tuple(self._todo):
             if message[0] in (m.RUN, m.CALL) and message[1] == id:
                 try:

@@ -22,7 +22,7 @@ from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
 
-from minray.core.streams import is_item
+from minray.core.numbering import call_of
 from minray.core.tasks import SENT, WAITING, Actor, Task, Worker
 
 if TYPE_CHECKING:
@@ -200,13 +200,7 @@ class _Stuck:
             entry = entries.get(id)
             if entry is None or entry.value is not None:
                 continue
-            if is_item(id):
-                streams = self._graph.streams.streams.values()
-                expected = next((stream.id for stream in streams if stream.expected == id), 0)
-                id = expected or self._graph.lineage.maker(id)
-            while id not in tasks:
-                id -= 1
-            makers.append(tasks[id])
+            makers.append(tasks[call_of(id)])
         return makers
 
     def _creation(self, actor: Actor) -> list[Part]:

@@ -39,6 +39,7 @@ from minray.core.cancelling import condemn, drop_cancelled
 from minray.core.deadlocks import Deadlocks
 from minray.core.lineage import Lineage
 from minray.core.memory import Memory
+from minray.core.numbering import NEXT
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.placement import PlacementTable
 from minray.core.scheduler import Scheduler
@@ -366,7 +367,7 @@ class TaskGraph:
                 waiting = objects.resolve(id, value)
                 if waiting:
                     self._tell(waiting, value)
-            id += 1
+            id += NEXT
         if task.again and not known:
             self.lineage.made(task, values)
         if task.stream is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minray.core.numbering import results_of
 from minray.core.objects import HANDLE, Object
 from minray.core.streams import Stream
 from minray.core.tasks import Actor, Call, Task
@@ -163,7 +164,7 @@ class Lineage:
             origin = unused.pop()
             if self.origins.pop(origin.id, None) is None:
                 continue
-            for id in (*range(origin.id, origin.id + origin.num_returns), *origin.items):
+            for id in (*results_of(origin.id, origin.num_returns), *origin.items):
                 if self._of.pop(id, None) is not None and id in origin.live:
                     self._of[id] = why
             for value in origin.kept.values():
@@ -328,12 +329,6 @@ class Lineage:
             self._forget([origin])
 
     # -- invariants ------------------------------------------------------------------------------------------------
-
-    def maker(self, item: int) -> int:
-        """The call that is to yield a lost item again."""
-        origin = self._of[item]
-        assert isinstance(origin, Origin)
-        return origin.id
 
     def check(self) -> None:
         entries = self._graph.objects.entries

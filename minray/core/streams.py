@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from minray.core.numbering import NEXT, call_of
 from minray.core.objects import HANDLE, Object
 from minray.core.value import NONE, STORED, Value
 
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
     from minray.core.graph import TaskGraph
     from minray.core.tasks import Actor, Task, Worker
-
-#: Items get ids from here on, above those of the driver's own objects and below those of the first worker.
-FIRST_ITEM = 1 << 39
-
-
-def is_item(id: int) -> bool:
-    """Whether an object is an item of a stream: above them are the ids of the first worker."""
-    return FIRST_ITEM <= id < 2 * FIRST_ITEM
-
 
 #: Items handed over at a time.
 TAKE_AT_ONCE = 1024
@@ -90,6 +82,11 @@ class Stream:
         return stream
 
     @property
+    def next_item(self) -> int:
+        """The id of the next item that becomes an object."""
+        return self.id + (self.seen + 1) * NEXT
+
+    @property
     def bounded(self) -> bool:
         """Whether its producer may have to wait for its readers."""
         return self.limit is not None or (self.actor is not None and self.actor.template.max_unread is not None)
@@ -114,7 +111,6 @@ class StreamTable:
     def __init__(self, graph: TaskGraph) -> None:
         self.graph = graph
         self.streams: dict[int, Stream] = {}
-        self.next_id = FIRST_ITEM
 
     def opened(self, task: Task, limit: int | None, submitter: Worker | None) -> None:
         """A generator was called. Its stream's handle is counted once for whoever did it."""
@@ -165,8 +161,7 @@ class StreamTable:
         objects = self.graph.objects
         id = stream.expected
         if id is None:
-            id = self.next_id
-            self.next_id = id + 1
+            id = stream.next_item
             objects.add(id, value)
         else:
             stream.expected = None
@@ -285,8 +280,7 @@ class StreamTable:
         if stream.ended:
             return id - 1  # the call itself
         if stream.expected is None:
-            stream.expected = self.next_id
-            self.next_id += 1
+            stream.expected = stream.next_item
             self.graph.objects.entries[stream.expected] = Object(1)
         return stream.expected
 
@@ -313,7 +307,7 @@ class StreamTable:
         for id, stream in self.streams.items():
             assert entries[id].value is HANDLE, stream
             assert stream.seen == stream.taken + len(stream.unread), stream
-            assert all(entries[item].value or self.graph.lineage.maker(item) for item in stream.unread), stream
+            assert all(entries[item].value or call_of(item) in self.graph.tasks for item in stream.unread), stream
             assert stream.expected is None or not (stream.unread or stream.ended), stream
             assert stream.expected is None or entries[stream.expected].value is None, stream
             assert stream.told <= min(stream.made, stream.taken), stream

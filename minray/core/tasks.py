@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minray.core.devices import Devices, Share
+from minray.core.numbering import results_of
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, LaneKey, MethodTemplate, TaskTemplate
 from minray.core.terms import NODE_ID, Selector, Terms, matches
 from minray.core.value import NONE, Value
@@ -95,9 +97,9 @@ class Task:
         self.stream: Stream | None = None  # of a generator whose items are streamed
 
     @property
-    def returns(self) -> range:
+    def returns(self) -> Sequence[int]:
         """The ids of the objects that it makes."""
-        return range(self.id, self.id + self.num_returns)
+        return results_of(self.id, self.num_returns)
 
     def __repr__(self) -> str:
         return f"<Task {self.name} {self.id} {self.state} missing={self.missing}>"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from minray.core.value import ON_DISK, SPILLED, STORED, bytes_of
+from minray.core.value import SPILLED, STORED, bytes_of, is_bytes
+from tests.core.templates import counted
 
 if TYPE_CHECKING:
     from minray.core.value import Value
@@ -48,7 +49,7 @@ def check_counts(sim: Ledger) -> None:
             expected.update(value[2])
     entries = sim.objects.entries
     for id, entry in entries.items():
-        if entry.value is not None and id < ON_DISK:
+        if entry.value is not None and not is_bytes(id):
             expected.update(lent(id, entry.value))
     assert {id: entry.count for id, entry in entries.items()} == {id: expected[id] for id in entries}
     assert sim.refs.keys() <= entries.keys(), "the driver holds what was freed"
@@ -81,7 +82,7 @@ def check_loans(sim: Ledger, worker: SimWorker) -> None:
         if message[0] == "release":
             expected.update(dict(message[1]))
         elif message[0] in ("submit", "submit_call"):
-            expected.subtract(range(message[1], message[1] + message[2].counted))
+            expected.subtract(counted(message[1], message[2]))
         elif message[0] in ("submit_actor", "put"):
             expected[message[1]] -= 1
         elif message[0] == "returned":  # not begun, and the owner has not taken back yet what it counted

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from minray.client import ID_BITS
 from minray.core.value import ABSENT, ERROR, NONE, SPILLED, STORED, Value, bytes_of
 from minray.counts import Counts
+from tests.core.templates import counted
 
 BOOM: Value = (ERROR, b"boom", ())
 
@@ -307,35 +308,35 @@ class SimWorker:
 
     # -- what the user's code in it does ---------------------------------------------------------------------------
 
-    def make(self, number: int) -> int:
-        """Ids of objects to come, counted once each."""
+    def make(self, template: Any = None) -> int:
+        """The id of a call or an object to come; all that a call makes is counted once."""
         first = self._next_id
-        self._next_id += max(number, 1)
-        for id in range(first, first + number):
+        self._next_id += 2
+        for id in (first,) if template is None else counted(first, template):
             self.counts.receive(id)
             self.refs.append(id)
         return first
 
     def submit(self, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.counted)
+        id = self.make(template)
         self.log.note_called(id, template)
         self.post("submit", id, template, deps, tuple(refs), self.call if self.running else 0)
         return id
 
     def call_actor(self, actor: int, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.counted)
+        id = self.make(template)
         self.log.note_called(id, template)
         self.post("submit_call", id, template, deps, tuple(refs), actor, self.call if self.running else 0)
         return id
 
     def create(self, template: Any, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:
-        id = self.make(1)
+        id = self.make()
         self.log.note_created(id, template)
         self.post("submit_actor", id, template, deps, tuple(refs), name)
         return id
 
     def put(self, one: Value) -> int:
-        id = self.make(1)
+        id = self.make()
         self.post("put", id, one)
         return id
 

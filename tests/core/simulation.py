@@ -17,10 +17,10 @@ from minray.core.objects import Watch
 from minray.core.placement import Group
 from minray.core.tasks import Call
 from minray.core.template import ActorTemplate, Demand, MethodTemplate, TaskTemplate
-from minray.core.value import ON_DISK, PICKLED, SPILLED, STORED, Value, bytes_of
+from minray.core.value import PICKLED, SPILLED, STORED, Value, bytes_of, is_bytes
 from tests.core.owner import Owner
 from tests.core.sim_worker import SimWorker
-from tests.core.templates import METHOD, amounts, locations, value
+from tests.core.templates import METHOD, amounts, counted, locations, value
 
 
 class Simulation(Owner):
@@ -37,14 +37,14 @@ class Simulation(Owner):
         self.graph.node_joined(node, dict(amounts(**resources)), warm)
         self.after()
 
-    def _new(self, number: int) -> int:
-        first = self._next_id
-        self._next_id += max(number, 1)
-        self.refs.update(range(first, first + number))
-        return first
+    def _new(self, template: TaskTemplate | MethodTemplate | None = None) -> int:
+        id = self._next_id
+        self._next_id += 2
+        self.refs.update((id,) if template is None else counted(id, template))
+        return id
 
     def submit(self, template: TaskTemplate, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self._new(template.counted)
+        id = self._new(template)
         self.note_called(id, template)
         self.submitted.add(id)
         self.graph.submitted(id, template, Call((PICKLED, b"", tuple(refs)), (), deps))
@@ -52,7 +52,7 @@ class Simulation(Owner):
         return id
 
     def put(self, one: Value) -> int:
-        id = self._new(1)
+        id = self._new()
         self._stored(id, one, None)
         self.after()
         return id
@@ -60,7 +60,7 @@ class Simulation(Owner):
     def movable(self) -> list[int]:
         """Objects whose values are in the store."""
         entries = self.objects.entries.items()
-        return sorted(id for id, entry in entries if id < ON_DISK and entry.value and entry.value[0] == STORED)
+        return sorted(id for id, entry in entries if not is_bytes(id) and entry.value and entry.value[0] == STORED)
 
     def move(self, id: int) -> None:
         """The driver moves a value to disk, under its readers."""
@@ -74,7 +74,7 @@ class Simulation(Owner):
         id = self._next_id
         call = Call((PICKLED, b"", tuple(refs)), (), deps)
         self.graph.actors.created(id, template, call, None, None if name is None else ("", name))
-        self._new(1)
+        self._new()
         self.note_created(id, template)
         self.after()
         return id
@@ -82,7 +82,7 @@ class Simulation(Owner):
     def call(self, actor: int, *deps: int, refs: Sequence[int] = (), template: MethodTemplate = METHOD) -> int:
         if self.limited(actor):
             assert self.graph.actors.reserved(actor, 0)
-        id = self._new(template.counted)
+        id = self._new(template)
         self.note_called(id, template)
         self.submitted.add(id)
         self.graph.actors.called(id, actor, template, Call((PICKLED, b"", tuple(refs)), (), deps), None)

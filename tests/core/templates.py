@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, TypeVar
 
+from minray.core.numbering import counted_for
 from minray.core.placement import inside
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Code, Demand, MethodTemplate, TaskTemplate, placed
 from minray.core.terms import Terms
@@ -74,3 +76,8 @@ def method(num_returns: int = 1, retries: int = 0, stream: int | None = None) ->
 
 #: A method under no options.
 METHOD = method()
+
+
+def counted(call: int, template: TaskTemplate | MethodTemplate) -> Sequence[int]:
+    """What is counted for whoever makes a call."""
+    return counted_for(call, template.num_returns, template.stream is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minray.core import lineage
+from minray.core.numbering import NEXT
 from minray.core.value import FAULT, ON_DISK, STORED
 from tests.core.simulation import Simulation
 from tests.core.templates import actor_class, function, value
@@ -103,10 +104,10 @@ def test_small_arguments_are_remembered(sim: Simulation) -> None:
 def test_one_of_several_results_is_made_again_alone(storing: Simulation) -> None:
     sim = storing
     id = made(sim, returns=2)
-    kept = sim.value(id + 1)
+    kept = sim.value(id + NEXT)
     sim.lose(id)
     sim.run()
-    assert sim.value(id + 1) is kept and sim.value(id) is not None
+    assert sim.value(id + NEXT) is kept and sim.value(id) is not None
 
 
 def test_each_time_takes_one_of_the_retries(storing: Simulation) -> None:

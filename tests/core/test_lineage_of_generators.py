@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minray.core import lineage
+from minray.core.numbering import NEXT
 from minray.core.template import TaskTemplate
 from minray.core.value import STORED
 from tests.core.sim_worker import BOOM, SimWorker
@@ -76,7 +77,7 @@ def test_an_item_may_be_lost_before_it_is_taken(sim: Simulation) -> None:
     first = sim.graph.streams.streams[call + 1].unread[0]
     sim.lose(first)
     worker = running(sim, call)
-    assert sim.take(call + 1) == [first, first + 1]
+    assert sim.take(call + 1) == [first, first + NEXT]
     yields(sim, worker, 2)
     assert not sim.fault(first)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minray.core.numbering import NEXT
 from minray.core.tasks import Worker
 from minray.core.value import NAMED_DEPENDANTS, NONE
 from tests.core.sim_worker import BOOM
@@ -31,9 +32,9 @@ def test_a_task_runs_and_its_value_is_there(sim: Simulation) -> None:
 def test_a_call_makes_as_many_objects_as_it_declares(sim: Simulation, returns: int) -> None:
     x = sim.submit(function(returns))
     sim.run()
-    assert [sim.value(x + i) for i in range(returns)] == [NONE] * returns
-    assert sim.value(x + returns) is not None  # nobody made that one: it is lost
-    assert sim.fault(x + returns) == "ObjectLost"
+    *made, beyond = range(x, x + (returns + 1) * NEXT, NEXT)
+    assert [sim.value(id) for id in made] == [NONE] * returns
+    assert sim.fault(beyond) == "ObjectLost"  # nobody made that one
 
 
 def test_an_error_is_the_value_of_every_object_of_the_call(sim: Simulation) -> None:
@@ -43,7 +44,7 @@ def test_an_error_is_the_value_of_every_object_of_the_call(sim: Simulation) -> N
     worker.begin()
     worker.fail()
     sim.receive(worker)
-    assert [sim.value(x), sim.value(x + 1)] == [BOOM, BOOM]
+    assert [sim.value(x), sim.value(x + NEXT)] == [BOOM, BOOM]
 
 
 def test_a_task_waits_for_its_pending_arguments(sim: Simulation) -> None:
