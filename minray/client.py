@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from threading import get_ident
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from minray.backend import Link, Store
 from minray.calling import Codec, Gone
@@ -22,7 +23,7 @@ from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
 from minray.current_call import current_call
 from minray.exceptions import RayTaskError
-from minray.exchange import Exchange
+from minray.exchange import ERRORS, Exchange
 from minray.measures import OWN, Measured, Outgoing
 from minray.reading import Waiting
 from minray.reentry import take
@@ -32,6 +33,9 @@ from minray.sites import caller
 from minray.strategies import inherit
 from minray.wire import messages as m
 from minray.wire.messages import Message
+
+if TYPE_CHECKING:
+    from minray.awaiting import Found
 
 #: What who calls `exit_actor` elsewhere is told.
 NO_ACTOR = (
@@ -90,6 +94,10 @@ def _never() -> bool:
     return False
 
 
+def _refuse(error: BaseException) -> NoReturn:
+    raise error
+
+
 class Client(Exchange):
     """`minray.session.Session` for the code that runs in one worker."""
 
@@ -113,6 +121,9 @@ class Client(Exchange):
         self.alone = True
         #: By the address of a function or class that lives as long as the worker, the code that it has come as.
         self.came: dict[int, Code] = {}
+        #: Tells where a call waits for futures, and for which requests; None: it does not, or something may end that.
+        self.locate_future: Callable[[int, Callable[[Found | None], None]], None] = self._locate_result
+        self._futures: dict[int, tuple[int, Any]] = {}  # by request, with the calls
         self._known: set[bytes] = set()
         self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
@@ -130,13 +141,36 @@ class Client(Exchange):
             return call[0], self.alone
         return None if self.resident is None else (self.resident[0], True)
 
+    def _may_wait(self) -> tuple[int, bool] | None:
+        """As `_own`, of the call that makes a future. (Where several threads run calls, nobody knows for whom.)"""
+        call = current_call.get() if self.alone and get_ident() in self.runners else None
+        return None if call is None or not call[0] else (call[0], False)
+
     def locate(self, number: int) -> None:
         """Tell the owner at which line of the user's code a request was made that has no answer yet. Any thread."""
         waiting = self._requests.get(number)
         if isinstance(waiting, Waiting):
             from minray.locating import line_of
 
-            self._send((m.AT, number, line_of(waiting.thread, signals=not self.in_process)))
+            self._send((m.AT, number, line_of(waiting.thread, signals=not self.in_process), ()))
+        elif number in self._futures:
+            self.locate_future(self._futures[number][0], partial(self._located, number))
+
+    def _located(self, number: int, found: Found | None) -> None:
+        where, others = found or (None, ())
+        if not self._pending <= set(others):  # what nobody waits for may have a callback that helps
+            where = None
+        self._send((m.AT, number, where, others))
+
+    def futures(self) -> dict[int, Any]:
+        """Those that calls may wait for, by request. Any thread."""
+        return {number: future for number, (_, future) in tuple(self._futures.items())}
+
+    def _locate_result(self, call: int, tell: Callable[[Found | None], None]) -> None:
+        from minray.awaiting import in_result
+
+        (runner,) = self.runners
+        tell(in_result(runner, self.futures(), signals=not self.in_process))
 
     def _give_back(self, reply: Message) -> None:
         if reply[0] == m.VALUES:
@@ -329,17 +363,28 @@ class Client(Exchange):
         id, template = reply[3]
         return id, pickle.loads(template)
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
+    def fetch(
+        self,
+        id: int,
+        callback: Callable[[Callable[[], Any]], None],
+        future: Any = None,
+        on_loop: bool = False,
+    ) -> None:
         self.retain(id)
+        own = self._may_wait()
+        number = self._number()
 
         def fetched(reply: Message) -> None:
-            callback(_Fetched(self, reply))
+            self._futures.pop(number, None)
+            callback(_Fetched(self, reply) if reply[0] == m.VALUES else partial(_refuse, ERRORS[reply[2]](reply[3])))
             self.release(id)
 
-        self._notice(fetched, on_loop, m.FETCH, (id,), None)
+        if own is not None:
+            self._futures[number] = own[0], future
+        self._notice(number, fetched, on_loop, m.FETCH, (id,), own)
 
     def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
-        self._notice(lambda _: callback(), on_loop, m.READY, id)
+        self._notice(self._number(), lambda _: callback(), on_loop, m.READY, id)
 
     def code(self, target: Any, name: str) -> Code:
         # What has come as code is known by it, whatever a call has changed of it here (as in Ray).

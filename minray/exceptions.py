@@ -422,10 +422,6 @@ class RayDirectTransportError(RaySystemError):
     """Tensors could not be handed from GPU to GPU. minray does not do that."""
 
 
-class StreamingGeneratorReplayInconsistentError(RaySystemError):
-    """A generator that ran again yielded something else than before. minray does not compare."""
-
-
 class RuntimeEnvSetupError(_WithErrorMessage):
     """The `runtime_env` that a task or actor asks for could not be made."""
 

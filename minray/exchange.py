@@ -202,10 +202,13 @@ class Exchange:
 
     # -- requests that nobody waits for ---------------------------------------------------------------------------
 
-    def _notice(self, callback: Callable[[Message], None], on_loop: bool, op: int, *rest: Any) -> None:
+    def _number(self) -> int:
+        """Of the next request."""
+        return next(self._numbers)
+
+    def _notice(self, number: int, callback: Callable[[Message], None], on_loop: bool, op: int, *rest: Any) -> None:
         """Ask, and call back with the answer on the thread that reads it. `on_loop`: nobody but the calling thread's
         event loop needs it, and only when that is idle."""
-        number = next(self._numbers)
         self._requests[number] = _Notice(partial(self._noticed, callback), self.flush)
         self._pending.add(number)
         self._send((op, number, *rest))

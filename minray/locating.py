@@ -6,6 +6,7 @@ import linecache
 import os
 import signal
 import sys
+from types import FrameType
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
@@ -16,15 +17,28 @@ def line_of(thread: int, signals: bool) -> str | None:
     None: a signal handler may be about to take it somewhere else, as an alarm is set. (`signals`: its process is its
     own, so that an alarm would be meant for it.)
     """
-    if signals and hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0]:
+    if signals and is_alarm_set():
         return None
     frame = sys._current_frames().get(thread)
     inside = False
-    while frame is not None and (frame.f_code.co_filename.startswith(_PACKAGE) or not inside):
-        inside = frame.f_code.co_filename.startswith(_PACKAGE)  # below that may be frames of a backend
+    while frame is not None and (is_ours(frame) or not inside):
+        inside = is_ours(frame)  # below that may be frames of a backend
         frame = frame.f_back
-    if frame is None:
-        return "an unknown line"
+    return "an unknown line" if frame is None else describe(frame)
+
+
+def is_alarm_set() -> bool:
+    """Whether a signal will come to this process."""
+    return hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs code of minray's."""
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def describe(frame: FrameType) -> str:
+    """The line that a frame is in."""
     file, line = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(file, line).strip()
     return f"{file}:{line}, in {frame.f_code.co_name}" + (f": {text}" if text else "")

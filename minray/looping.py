@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray.calling import Gone
 from minray.concurrency import DEFAULT, Turnout, group_of
@@ -29,6 +29,9 @@ from minray.current_call import current_call
 from minray.running import Calls, ExitActor, cancelled
 from minray.wire import messages as m
 from minray.wire.messages import Message
+
+if TYPE_CHECKING:
+    from minray.awaiting import Found
 
 #: How often an ended actor's coroutines are asked to leave, if that is interrupted.
 CANCEL_TRIES = 3
@@ -88,6 +91,14 @@ class Loops:
             loop.cancel(id)
         return False  # the loops will say
 
+    def locate(self, call: int, tell: Callable[[Found | None], None]) -> None:
+        """As `Client.locate_future`, which tells it on the loop. Where there are several loops one may end another's
+        waits."""
+        if len(self._loops) > 1:
+            tell(None)
+        else:
+            self._loops[DEFAULT].locate(call, tell)
+
     def threads(self) -> list[threading.Thread]:
         return [loop.thread for loop in self._loops.values()]
 
@@ -134,10 +145,23 @@ class _Loop:
     def cancel(self, id: int) -> None:
         self._call(partial(self._cancel, id))
 
+    def locate(self, call: int, tell: Callable[[Found | None], None]) -> None:
+        from minray.awaiting import in_loop
+
+        def look() -> None:
+            task, client = self._running.get(call), self._calls.client
+            if isinstance(task, asyncio.Task):
+                tell(in_loop(self.loop, task, client.futures(), signals=not client.in_process))
+            else:
+                tell(None)
+
+        # A turn later: in this one the loop still has to read what has woken it.
+        self._call(lambda: self.loop.call_soon(look))
+
     def close(self) -> None:
         self._call(self.loop.stop)
 
-    def _call(self, function: Callable[[], None]) -> None:
+    def _call(self, function: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it the actor
             self.loop.call_soon_threadsafe(function)
 

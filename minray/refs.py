@@ -133,7 +133,7 @@ class ObjectRef(Generic[T_co]):
             if future.set_running_or_notify_cancel():
                 self._finish(read, future.set_result, future.set_exception)
 
-        self._session.fetch(self._id, finish)
+        self._session.fetch(self._id, finish, future)
         return future
 
     def as_future(self) -> asyncio.Future[T_co]:
@@ -162,7 +162,7 @@ class ObjectRef(Generic[T_co]):
             except RuntimeError:  # the loop was closed: nobody waits any more
                 return
 
-        self._session.fetch(self._id, ready, on_loop=True)
+        self._session.fetch(self._id, ready, future, on_loop=True)
         return future
 
     def __await__(self) -> Generator[Any, None, T_co]:

@@ -343,7 +343,13 @@ class Runtime(Owner):
                 "minray.shutdown() has ended the run while this thread was waiting for an object of it."
             )
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
+    def fetch(
+        self,
+        id: int,
+        callback: Callable[[Callable[[], Any]], None],
+        future: Any = None,
+        on_loop: bool = False,
+    ) -> None:
         self.when_ready(id, partial(callback, partial(self.get, [id], None)))
 
     def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:

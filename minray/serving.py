@@ -183,9 +183,9 @@ class Serving:
             self._send_reply(request)
         else:
             self._requests[request.worker.id, request.number] = watch
+            if own is not None:
+                self._graph.deadlocks.began(watch, request.ids, request.worker, *own, request.op == m.FETCH)
             if request.op not in _UNHEEDED:
-                if own is not None:
-                    self._graph.deadlocks.began(watch, request.ids, request.worker, *own)
                 self._graph.blocked(request.worker, request.ids)
 
     def reply(self, request: Request) -> None:
@@ -205,14 +205,16 @@ class Serving:
             self._outbox.append((request.worker.id, (m.WHERE, request.number)))
         elif self._requests.pop((request.worker.id, request.number), None) is not None:
             self._graph.unwatched(request.ids, watch)
-            self._graph.unblocked(request.worker)
+            if request.op not in _UNHEEDED:
+                self._graph.unblocked(request.worker)
             self._refuse(request.worker, request.number, DeadlockError(text))
 
     def _on_at(self, worker: Worker, message: Message) -> None:
-        _, number, where = message
+        _, number, where, others = message
         watch = self._requests.get((worker.id, number))
         if watch is not None:
-            self._graph.deadlocks.located(watch, where)
+            waits = [self._requests.get((worker.id, other)) for other in others]  # None: its answer is on its way
+            self._graph.deadlocks.located(watch, where, waits)
 
     def _send_reply(self, request: Request) -> None:
         graph = self._graph

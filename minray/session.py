@@ -86,11 +86,18 @@ class Session(Protocol):
         """Look a named actor up. The id is not counted for the caller. ValueError: there is none."""
         ...
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
+    def fetch(
+        self,
+        id: int,
+        callback: Callable[[Callable[[], Any]], None],
+        future: Any = None,
+        on_loop: bool = False,
+    ) -> None:
         """Call ``callback(read)`` once, from any thread, when the object is ready or failed (perhaps at once).
 
         ``read()`` does what `get` does, in a list of one, and never blocks; `callback` itself must not block either.
-        `on_loop`: whoever needs it waits on the event loop of the calling thread, which does other things meanwhile.
+        `future` is what it finishes, for which the calling call may wait; `on_loop`: on the event loop of the calling
+        thread, which does other things meanwhile.
         """
         ...
 

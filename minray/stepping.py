@@ -21,6 +21,7 @@ import minray.looping  # noqa: F401
 from minray.backend import PoolConfig, WorkerPool
 from minray.client import Client
 from minray.core.digest import digest
+from minray.core.numbering import call_of
 from minray.core.objects import HANDLE
 from minray.core.tasks import READY, WAITING, Task
 from minray.core.value import FIRST_ERROR, Value, fault
@@ -301,14 +302,7 @@ class SteppedRuntime(_Stepped, Runtime):
     def maker(self, id: int) -> Task | None:
         """The call that is to make a pending object."""
         entry = self._entries.get(id)
-        if entry is None or entry.value is not None:
-            return None
-        tasks = self._graph.tasks
-        for first in range(id, max(0, id - 64), -1):
-            task = tasks.get(first)
-            if task is not None:
-                return task
-        return None
+        return None if entry is None or entry.value is not None else self._graph.tasks.get(call_of(id))
 
     def awaits(self, task: Task) -> tuple[str, list[Task]]:
         """Why a call has not ended: in words, and the calls that it waits for."""

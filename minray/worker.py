@@ -276,9 +276,11 @@ class Worker:
             from minray.looping import Loops  # asyncio takes 20 ms to import
 
             watch = partial(self._link.watch, readable=self.client.reader.pump)
-            return Loops(
+            loops = Loops(
                 extra["limits"], self._calls, self._enter, self._ended, self._give_back, watch, self._unwatched
             )
+            self.client.locate_future = loops.locate
+            return loops
         self.client.alone = False
         from minray.concurrency import Threads
 

@@ -4,6 +4,9 @@ The rules:
 
 1. A *wait* is a call whose own thread blocks in `get`, `wait` or `next` without a time-out. Whatever else a call does,
    it is taken to be able to go on, and so is what runs, what waits for resources, and what somebody has cancelled.
+   A call that has asked for a future *may* wait for that (`awaits`): only its worker can tell whether it does nothing
+   else, and neither does anything else in its process that could end the wait. Of an actor it is stuck only together
+   with all that the actor runs, and if there is no place for another call.
 2. What can go on is found by propagation: a task goes on when all that it needs can, a wait when enough of its objects
    can. What is left can only be ended from outside, by a kill, a cancellation or a death: it is *stuck*, and as
    everything that is stuck waits for something that is stuck, following that leads into a circle.
@@ -18,7 +21,7 @@ A circle is told of in two steps, as only the workers know at which lines their 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -38,19 +41,23 @@ LOOK_SECONDS_PER_CALL = 4e-5
 class Wait:
     """A call whose own thread waits. `call` is its id; of an actor's creation, the actor's.
 
-    `alone`: while this thread waits no other call of its concurrency group goes on.
+    `alone`: while this thread waits no other call of its concurrency group goes on. `awaits`: it may wait for a future.
     """
 
-    __slots__ = ("alone", "asked", "call", "ids", "watch", "where", "worker")
+    __slots__ = ("alone", "asked", "awaits", "call", "ids", "others", "watch", "where", "worker")
 
-    def __init__(self, watch: Watch, ids: Sequence[int], worker: Worker, call: int, alone: bool) -> None:
+    def __init__(
+        self, watch: Watch, ids: Sequence[int], worker: Worker, call: int, alone: bool, awaits: bool = False
+    ) -> None:
         self.watch = watch
         self.ids = ids
         self.worker = worker
         self.call = call
         self.alone = alone
+        self.awaits = awaits
         self.asked = False  # its worker, where it waits
         self.where: str | None = None
+        self.others: Sequence[Watch | None] = ()  # it is there only as long as these are waited for
 
     def __repr__(self) -> str:
         return f"<Wait of {self.call} for {list(self.ids)}>"
@@ -66,8 +73,17 @@ class Turn:
         self.waits = waits  # that take up all places, or none: then there is one
 
 
+class Company:
+    """All that an actor runs: any of its calls may end the wait of another for a future."""
+
+    __slots__ = ("waits",)
+
+    def __init__(self, waits: list[Wait]) -> None:
+        self.waits = waits  # of all its calls; none if something else may run there
+
+
 #: What may be stuck. An actor stands for its creation.
-Part = Task | Wait | Turn | Actor
+Part = Task | Wait | Turn | Company | Actor
 
 
 class Deadlocks:
@@ -78,9 +94,11 @@ class Deadlocks:
         self.waits: dict[Watch, Wait] = {}
         self.due = inf  #: when to `look` again
 
-    def began(self, watch: Watch, ids: Sequence[int], worker: Worker, call: int, alone: bool) -> None:
-        """A call waits, and nothing but its objects can end that."""
-        self.waits[watch] = Wait(watch, ids, worker, call, alone)
+    def began(
+        self, watch: Watch, ids: Sequence[int], worker: Worker, call: int, alone: bool, awaits: bool = False
+    ) -> None:
+        """A call waits, and nothing but its objects can end that; or (`awaits`) it may wait."""
+        self.waits[watch] = Wait(watch, ids, worker, call, alone, awaits)
         if self.due == inf:
             self.due = self._graph.scheduler.now + LOOK_SECONDS
 
@@ -89,21 +107,30 @@ class Deadlocks:
         if self.waits.pop(watch, None) is not None and not self.waits:
             self.due = inf
 
-    def located(self, watch: Watch, where: str | None) -> None:
-        """A worker says where the call waits; None: something else may end the wait, an alarm that was set, say."""
+    def located(self, watch: Watch, where: str | None, others: Sequence[Watch | None] = ()) -> None:
+        """A worker says where the call waits; None: it does not, or something else may end the wait, an alarm, say.
+
+        `others`: it goes on as soon as one of these has ended, so that then the answer is of no use any more.
+        """
         wait = self.waits.get(watch)
-        if wait is not None:
-            wait.where = where
-            wait.asked = where is not None
-            if all(other.where is not None for other in self.waits.values() if other.asked):
-                self.due = 0.0
+        if wait is None:
+            return
+        wait.where, wait.others = where, others
+        wait.asked = where is not None
+        if where is not None and all(other.where is not None for other in self.waits.values() if other.asked):
+            self.due = 0.0
+
+    def _is_located(self, wait: Wait) -> bool:
+        if any(other not in self.waits for other in wait.others):
+            wait.where, wait.others, wait.asked = None, (), False
+        return wait.where is not None
 
     def look(self, now: float) -> None:
         """Look for calls that wait for each other: ask where they do, or have them told."""
         stuck = _Stuck(self._graph, list(self.waits.values()))
         for circle in stuck.circles():
             waits = [one for one in circle if isinstance(one, Wait)]
-            if all(wait.where is not None for wait in waits):
+            if all(self._is_located(wait) for wait in waits):
                 text = stuck.describe(circle)
                 self._graph.out += [("deadlock", wait.watch, text) for wait in waits]
                 for wait in waits:
@@ -131,9 +158,15 @@ class _Stuck:
 
     def __init__(self, graph: TaskGraph, waits: list[Wait]) -> None:
         self._graph = graph
-        self._waits = waits
-        self._by_call = {wait.call: wait for wait in waits}
+        self._by_call: dict[int, Wait] = {}
+        self._futures: dict[Wait, list[Wait]] = {}  # the waits of a call that may wait for several, by the first
+        for wait in sorted(waits, key=lambda one: one.awaits):  # its own thread's comes before others
+            first = self._by_call.setdefault(wait.call, wait)
+            if first.awaits:
+                self._futures.setdefault(first, []).append(wait)
+        self._waits = list(self._by_call.values())
         self._turns: dict[Hashable, Turn] = {}
+        self._companies: dict[Actor, Company] = {}
         self._children: dict[Part, Sequence[Part]] = {}
         self._needs: dict[Part, int] = {}  # so many more of its children have to go on
         self._find()
@@ -173,23 +206,40 @@ class _Stuck:
         """How many of which others have to go on before this one can."""
         if isinstance(one, Wait):
             return self._ask_wait(one)
-        if isinstance(one, Turn):
+        if isinstance(one, (Turn, Company)):
             return (1, one.waits) if one.waits else (0, ())
         needed = self._creation(one) if isinstance(one, Actor) else self._task(one)
         return len(needed), needed
 
-    def _ask_wait(self, wait: Wait) -> tuple[int, Sequence[Task]]:
+    def _ask_wait(self, wait: Wait) -> tuple[int, Sequence[Part]]:
         worker = wait.worker
         gone = self._graph.scheduler.workers.get(worker.id) is not worker
         if gone or wait.watch.done or worker.condemned is not None:
             return 0, ()
         if worker.actor is None or worker.actor.id != wait.call:
             task = worker.sent.get(wait.call)
-            if task is None or (task.cancelled and task.actor is None):  # actors' methods are not interrupted
+            if task is None or (task.cancelled and (task.actor is None or wait.awaits)):
+                return 0, ()  # it is gone, or was interrupted, which methods are not unless they await
+        if wait.awaits:
+            waits = self._futures[wait]
+            if any(one.watch.done for one in waits):
                 return 0, ()
-        makers = self._makers(wait.ids)
+            makers = self._makers([id for one in waits for id in one.ids])
+            return 1, makers if worker.actor is None else [*makers, self._company(worker.actor)]
         # A `get` ends with the first error, so that each of its objects may end it.
-        return (1 if wait.watch.eager else wait.watch.missing), makers
+        return (1 if wait.watch.eager else wait.watch.missing), self._makers(wait.ids)
+
+    def _company(self, actor: Actor) -> Company:
+        company = self._companies.get(actor)
+        if company is None:
+            groups: dict[str, list[Wait]] = {name: [] for name in (actor.template.extra or {}).get("limits", {"": 1})}
+            for wait in self._waits:
+                task = self._graph.tasks.get(wait.call)
+                if wait.worker is actor.worker and task is not None:
+                    groups.setdefault(_group(task), []).append(wait)
+            full = all(len(waits) >= _limit(actor, name) for name, waits in groups.items())
+            company = self._companies[actor] = Company([*chain(*groups.values())] if full else [])
+        return company
 
     def _makers(self, ids: Sequence[int]) -> list[Task]:
         """The calls that are to make those of some objects that are pending."""
@@ -213,7 +263,7 @@ class _Stuck:
     def _task(self, task: Task) -> list[Part]:
         own = self._by_call.get(task.id)
         if own is not None:
-            return [own]
+            return [own, *self._held_up(own)]
         if task.cancelled:
             return []
         needed: list[Part] = []
@@ -230,6 +280,14 @@ class _Stuck:
                 if queue and queue[0] is not task and queue[0].state == WAITING:
                     needed.append(queue[0])
         return needed
+
+    def _held_up(self, wait: Wait) -> list[Turn]:
+        """A coroutine cannot go on while its event loop is blocked by the thread's own wait."""
+        task, actor = self._graph.tasks.get(wait.call), wait.worker.actor
+        if not wait.awaits or actor is None or task is None:
+            return []
+        turn = self._turn(actor, _group(task))
+        return [turn] if any(one.alone for one in turn.waits) else []
 
     def _turn(self, actor: Actor, group: str) -> Turn:
         turn = self._turns.get((actor.id, group))

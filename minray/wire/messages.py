@@ -53,7 +53,7 @@ KILL = 32  #: (KILL, actor id, no_restart)
 FIND = 33  #: (FIND, request, name, namespace): answered with (actor id, pickled template)
 ASK = 34  #: (ASK, request, topic, args): a question of any other kind, answered with plain values
 EXIT = 35  #: (EXIT,): the actor ends itself
-FETCH = 36  #: (FETCH, request, ids, None): as GET, but no call waits: answered with VALUES whenever that may be
+FETCH = 36  #: (FETCH, request, ids, own): as GET, but for a future, for which the call may wait or not
 READY = 37  #: (READY, request, id): answered when the object is ready; no call waits for it either
 YIELD = 38  #: (YIELD, task id, index, values): a generator's items from number `index` on
 NEXT = 39  #: (NEXT, request, stream id, own): answered with ids of its next items; (): none yet; None: none any more
@@ -61,7 +61,9 @@ NEED = 40  #: (NEED, request, bytes, spare bytes, first time): memory for values
 GAVE = 41  #: (GAVE, bytes, asked to): memory for values given back
 MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, as you said, or could not be
 MEASURED = 43  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
-AT = 44  #: (AT, request, line): the answer to WHERE; None: something else may end that wait
+#: (AT, request, line, requests): the answer to WHERE. None: the call does not wait, or something else may end that. It
+#: goes on when one of these requests is answered, and not before (those for futures; a thread waits for its own).
+AT = 44
 GONE = 45  #: (GONE, id, location): the bytes of a stored object are not where they should be
 #: (STALLED, task id): an actor's call cannot begin, as an argument of it is gone (GONE came before). It comes back, and
 #: so does all that is behind it, where calls run one at a time.

@@ -145,7 +145,13 @@ class FakeSession:
             raise ValueError(f"Failed to look up actor with name {name!r}.")
         return self.named[name, namespace]
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
+    def fetch(
+        self,
+        id: int,
+        callback: Callable[[Callable[[], Any]], None],
+        future: Any = None,
+        on_loop: bool = False,
+    ) -> None:
         self.when_ready(id, lambda: callback(lambda: self.get([id], None)))
 
     def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:

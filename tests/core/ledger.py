@@ -44,11 +44,14 @@ class Ledger:
         self.moved: list[int] = []  # locations on disk
         self.overdrawn: Counter[tuple[int, str]] = Counter()  # of each resource, by workers that go on
         self.lost: set[int] = set()  # objects that were gone when somebody was to be sent them
+        self.once_lost: set[int] = set()  # objects whose bytes were
         self.refilling: set[int] = set()  # generators that are run again for lost items
         self.stale = 0  # runs that were decided for a worker that was lost before they were carried out
         self.stores = False  # calls that are let go on return values in the store
         self.deaf = False  # nobody is told of deadlocks
         self.deadlocks: list[str] = []  # what calls were told
+        self.noting = False  # they are not told, but noted
+        self.doomed: list[Watch] = []
         self._complete = self.graph.complete
         self.graph.complete = self._note_ended  # type: ignore[method-assign]
         self._unblocked = self.graph.unblocked

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from minray.core.objects import Watch
 from minray.core.stalling import stalled
 from minray.core.tasks import Call, Task, Worker
 from minray.core.template import MethodTemplate
-from minray.core.value import PICKLED, SPILLED, STORED, Value
+from minray.core.value import FAULT, PICKLED, SPILLED, STORED, Value
 from tests.core.accounting import check
 from tests.core.ledger import Ledger
 from tests.core.sim_worker import BOOM, SimWorker
@@ -40,6 +41,7 @@ class Owner(Ledger):
                     creation.worker = rest[0].worker
                     self._send_call("create", what, creation)
                     self.workers[what.id].concurrent = rest[0].template.concurrent
+                    self.workers[what.id].limit = sum((rest[0].template.extra or {}).get("limits", {"": inf}).values())
                 elif op == "cancel":
                     self._send(what, op, rest[0].id)
                 elif op == "kill":
@@ -57,7 +59,10 @@ class Owner(Ledger):
                         self._send(what.token[0], "where", what.token[1])
                 elif op == "deadlock":
                     self.deadlocks.append(rest[0])
-                    self._end_wait(what)
+                    if self.noting:
+                        self.doomed.append(what)
+                    else:
+                        self._end_wait(what)
                 elif op == "infeasible":
                     self.warned.append(what)
                 elif op == "taken":
@@ -86,21 +91,23 @@ class Owner(Ledger):
         worker, number = watch.token[:2]
         self.graph.deadlocks.ended(watch)
         if self.requests.pop((worker.id, number), None) and worker.id in self.scheduler.workers:
-            self.graph.unblocked(worker)
+            if watch.token[2] != "future":
+                self.graph.unblocked(worker)
             self._reply(watch)
 
     def _end_wait(self, watch: Watch) -> None:
         """As `minray.serving.Serving.end`."""
-        worker, number, _, ids = watch.token[:4]
+        worker, number, op, ids = watch.token[:4]
         del self.requests[worker.id, number]
         self.graph.unwatched(ids, watch)
-        self.graph.unblocked(worker)
+        if op != "future":
+            self.graph.unblocked(worker)
         self._send(worker, "answer", number)
 
-    def _on_at(self, worker: Worker, number: int, where: str) -> None:
+    def _on_at(self, worker: Worker, number: int, where: str, others: tuple[int, ...]) -> None:
         watch = self.requests.get((worker.id, number))
         if watch is not None:
-            self.graph.deadlocks.located(watch, where)
+            self.graph.deadlocks.located(watch, where, [self.requests.get((worker.id, other)) for other in others])
 
     def _reply(self, watch: Watch) -> None:
         worker, number, op, ids, *rest = watch.token
@@ -127,7 +134,7 @@ class Owner(Ledger):
             value, number = self.value(id), self.taken[call]
             expected = items[number] if number < len(items) else BOOM
             moved = value is not None and value[0] == SPILLED and expected[0] == STORED
-            lost = value is None or self.fault(id) in ("ObjectLost", "ReplayInconsistent")
+            lost = id in self.once_lost and (value is None or value[0] == FAULT)
             known = value is expected or moved or lost
             assert known, f"item {number} of {call} is another"
             self.taken[call] += 1
@@ -176,6 +183,7 @@ class Owner(Ledger):
         self.graph.failed(worker, *message)
 
     def _on_gone(self, worker: Worker, id: int, location: int) -> None:
+        self.once_lost.add(id)
         self.graph.lineage.lost(id, location)
 
     def _on_stalled(self, worker: Worker, id: int) -> None:
@@ -241,6 +249,9 @@ class Owner(Ledger):
     def _on_get(self, worker: Worker, number: int, ids: tuple[int, ...], own: Own) -> None:
         self._request(self.graph.watched(ids, len(ids), (worker, number, "get", ids), eager=True), own)
 
+    def _on_future(self, worker: Worker, number: int, ids: tuple[int, ...], own: Own) -> None:
+        self._request(self.graph.watched(ids, 1, (worker, number, "future", ids), eager=True), own)
+
     def _on_wait(self, worker: Worker, number: int, ids: tuple[int, ...], least: int, own: Own) -> None:
         self._request(self.graph.watched(ids, least, (worker, number, "wait", ids)), own)
 
@@ -250,9 +261,11 @@ class Owner(Ledger):
             self._reply(watch)
         else:
             self.requests[worker.id, number] = watch
+            awaits = watch.token[2] == "future"
             if own is not None:
-                self.graph.deadlocks.began(watch, ids, worker, *own)
-            self.graph.blocked(worker, ids)
+                self.graph.deadlocks.began(watch, ids, worker, *own, awaits)
+            if not awaits:
+                self.graph.blocked(worker, ids)
 
     def _on_forget(self, worker: Worker, number: int) -> None:
         watch = self.requests.pop((worker.id, number), None)

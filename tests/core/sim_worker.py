@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
+from math import inf
 from typing import Any, Protocol
 
 from minray.client import ID_BITS
@@ -51,6 +52,8 @@ class SimWorker:
         self.refs: list[int] = []
         self.requests: dict[int, str] = {}  # GETs and WAITs without an answer
         self.patient: dict[int, int] = {}  # of those, such as have no time-out and hold up the call that made them
+        self.futures: set[int] = set()  # requests for futures without an answer; `patient` has those that are awaited
+        self.limit: float = inf  # of calls that run at once
         self.alarmed = False  # a signal may take the running call out of its wait
         self.counts = Counts()
         self.made = 0  # items that the running call has yielded
@@ -105,8 +108,8 @@ class SimWorker:
             elif op == "answer":
                 self._answered(message[1])
             elif op == "where":
-                if message[1] in self.requests:
-                    self.post("at", message[1], None if self.alarmed else "somewhere")
+                if message[1] in self.requests or message[1] in self.futures:
+                    self._at(message[1])
             elif op == "items":
                 self._answered(message[1])
                 for id in message[2]:
@@ -121,8 +124,19 @@ class SimWorker:
                 self.todo.append(message)
 
     def _answered(self, number: int) -> None:
-        del self.requests[number]
+        self.requests.pop(number, None)
+        self.futures.discard(number)
         self.patient.pop(number, None)
+
+    def _at(self, number: int) -> None:
+        """Say where a call waits."""
+        others: tuple[int, ...] = ()
+        if number in self.futures:
+            others = tuple(self.patient)
+            waits = set(self.calls) <= set(self.patient.values())
+        else:
+            waits = True
+        self.post("at", number, "somewhere" if waits and not self.alarmed else None, others)
 
     def _hold(self, id: int, one: Value) -> list[int]:
         """As `minray.client.Client.hold`."""
@@ -155,6 +169,7 @@ class SimWorker:
     def ready(self) -> bool:
         """Whether it would begin its next call now."""
         free = self.running is None or (self.concurrent and self.running[0] != "create")
+        free = free and len(self.calls) < self.limit
         return bool(self.alive and free and self.todo and not self.exiting)
 
     def begin(self, gone: int | None = None) -> None:
@@ -351,6 +366,18 @@ class SimWorker:
     def next(self, stream: int, patient: bool = False) -> int:
         """Ask for the next items of a stream."""
         return self._ask("next", patient, stream)
+
+    def future(self, id: int, patient: bool = False) -> int:
+        """Ask for a future; `patient`: the call awaits it."""
+        number = next(self._numbers)
+        self.futures.add(number)
+        own = None
+        if self.running and self.running[0] != "create":
+            own = self.call, False
+            if patient and not self.waits:
+                self.patient[number] = self.call
+        self.post("future", number, (id,), own)
+        return number
 
     def _ask(self, op: str, patient: bool, *rest: Any) -> int:
         number = next(self._numbers)

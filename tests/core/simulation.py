@@ -107,6 +107,7 @@ class Simulation(Owner):
         """The bytes of a stored object are gone, as somebody finds."""
         value = self.value(id)
         assert value is not None and value[0] in (STORED, SPILLED)
+        self.once_lost.add(id)
         self.graph.lineage.lost(id, value[1])
         assert self.value(id) is None or self.fault(id) == "ObjectLost" or self.value(id) is not value
         self.after()

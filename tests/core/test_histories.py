@@ -98,7 +98,8 @@ class History(RuleBasedStateMachine):
 
     def calling(self) -> list[SimWorker]:
         """Workers whose code can go on."""
-        return [worker for worker in self.running() if not worker.requests and not worker.waits_for_readers]
+        able = [worker for worker in self.running() if not worker.requests and not worker.waits_for_readers]
+        return [worker for worker in able if not worker.waits]
 
     def yielding(self) -> list[SimWorker]:
         return [worker for worker in self.calling() if worker.call in self.sim.streams]

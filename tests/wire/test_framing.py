@@ -55,7 +55,7 @@ MESSAGES: list[Message] = [
     (m.EXIT,),
     (m.CANCEL, 1),
     (m.ENV, "{}"),
-    (m.FETCH, 9, (5,), None),
+    (m.FETCH, 9, (5,), (7, False)),
     (m.READY, 10, 5),
     (m.YIELD, 7, 3, [(0, 1, ()), (3, ("a", 0, 9), (4,))]),
     (m.MEASURED, [(("histogram", "size", (("tag", "a"),)), "in bytes", (1.0,), (0.5, 1, 0))]),
@@ -68,7 +68,7 @@ MESSAGES: list[Message] = [
     (m.GONE, 5, ("segment", 0, 10)),
     (m.RESUME,),
     (m.STALLED, 5),
-    (m.AT, 9, "app.py:1, in f"),
+    (m.AT, 9, "app.py:1, in f", (10, 11)),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]
 STREAM = b"".join(map(frame, FRAMES))
