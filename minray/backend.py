@@ -117,8 +117,8 @@ class Store(Protocol):
         ...
 
     def spill(self, location: Any) -> Any:
-        """Copy what is there to disk; return the new location. Any process of the node; blocks for the copy.
-        OutOfDiskError: no room."""
+        """Copy what is there to disk; return the new location, None if nothing is there any more. Any process of the
+        node; blocks for the copy. OutOfDiskError: no room."""
         ...
 
     def bury(self, writer: int, kept: Sequence[Any]) -> None:

@@ -128,7 +128,7 @@ class Client(Exchange):
         self._inherited: dict[tuple[bytes, str, bool | None], TaskTemplate | ActorTemplate] = {}
         self.codec = Codec(store, isolate, self.counts.retain, self.counts.drop)
         if store is not None:
-            store.bind(RoomMaker(store, self._ask_room, self._moved), self._give_room)
+            store.bind(RoomMaker(store, self._ask_room, self._moved, self._gone), self._give_room)
 
     def _own(self, timeout: float | None) -> tuple[int, bool] | None:
         """The call that is about to wait, and can do nothing else until that is over (`own` of GET); None: others."""
@@ -190,6 +190,9 @@ class Client(Exchange):
 
     def _moved(self, id: int, location: Any) -> None:
         self._send((m.MOVED, id, location))
+
+    def _gone(self, id: int, location: Any) -> None:
+        self._send((m.GONE, id, location))
 
     def _give_room(self, amount: int) -> None:
         self.post((m.GAVE, amount, False))

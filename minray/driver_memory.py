@@ -57,7 +57,7 @@ class DriverMemory:
         self._note = note
         self._must_not_wait = must_not_wait
         graph.memory.share = store.share
-        store.bind(RoomMaker(store, self._ask, self._moved), self._give_back)
+        store.bind(RoomMaker(store, self._ask, self._moved, self._lost), self._give_back)
 
     # -- deciding and doing ---------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class DriverMemory:
         except Gone as gone:
             if self._must_not_wait():
                 raise would_wait() from gone
-            self._decide(partial(self._graph.lineage.lost, gone.id, gone.location))
+            self._lost(gone.id, gone.location)
             raise
         finally:
             self._codec.release(bytes)
@@ -126,6 +126,9 @@ class DriverMemory:
         if not waiting.done:
             self._decide(partial(self._graph.room_forgotten, waiting))
         return waiting.reply
+
+    def _lost(self, id: int, location: Any) -> None:
+        self._decide(partial(self._graph.lineage.lost, id, location))
 
     def _moved(self, id: int, location: Any) -> None:
         self._decide(partial(self._graph.moved, None, id, location))

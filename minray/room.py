@@ -22,12 +22,19 @@ PATIENCE_SECONDS = 0.2
 class RoomMaker:
     """What a store calls that lacks memory, see `minray.backend.Store.bind`."""
 
-    def __init__(self, store: Store, ask: Callable[[int, int, bool], Any], moved: Callable[[int, Any], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ask: Callable[[int, int, bool], Any],
+        moved: Callable[[int, Any], None],
+        gone: Callable[[int, Any], None],
+    ) -> None:
         """`ask(missing, spare, first)` returns the owner's answer, None if that cannot be waited for here. `moved(id,
-        location)` tells it where a value is now; None: where it was."""
+        location)` tells it where a value is now; None: where it was. `gone(id, location)`: it is there no more."""
         self._store = store
         self._ask = ask
         self._moved = moved
+        self._gone = gone
 
     def __call__(self, missing: int, spare: int, attempt: int) -> bool:
         answer = self._ask(missing, spare, attempt == 0)
@@ -43,8 +50,12 @@ class RoomMaker:
         left = list(reversed(values))
         try:
             while left:
-                location = self._store.spill(left[-1][1])
-                self._moved(left.pop()[0], location)
+                id, before = left[-1]
+                location = self._store.spill(before)
+                if location is None:
+                    self._gone(id, before)
+                left.pop()
+                self._moved(id, location)
         finally:
             for id, _ in left:
                 self._moved(id, None)

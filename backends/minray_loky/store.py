@@ -292,9 +292,13 @@ class SharedStore:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def spill(self, location: Location) -> Location:
+    def spill(self, location: Location) -> Location | None:
         path, offset, sizes, first = location
-        extent = memoryview(self._map(path))[offset : offset + _extent(location)[1]]
+        try:
+            file = memoryview(self._map(path))
+        except (FileNotFoundError, ValueError):
+            return None
+        extent = file[offset : offset + _extent(location)[1]]
         return (self._disk.write([extent], extent.nbytes), 0, sizes, first)
 
     def read(self, location: Location, released: Callable[[], None]) -> list[Any]:

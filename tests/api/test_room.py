@@ -22,17 +22,24 @@ class Store:
         self.shrunk.append(amount)
 
     def spill(self, location: Any) -> Any:
+        if location is None:
+            return None
         if not self.room:
             raise OutOfDiskError("full")
         self.room -= 1
         return ("disk", location)
 
 
-def make_room(answer: Any, disk: int = 10) -> tuple[RoomMaker, Store, list[tuple[int, Any]]]:
+def make_room(
+    answer: Any, disk: int = 10, gone: list[tuple[int, Any]] | None = None
+) -> tuple[RoomMaker, Store, list[tuple[int, Any]]]:
     store = Store(disk)
     moved: list[tuple[int, Any]] = []
     asked: Any = lambda missing, spare, first: answer  # noqa: E731
-    return RoomMaker(store, asked, lambda id, location: moved.append((id, location))), store, moved  # type: ignore[arg-type]
+    tell = [
+        lambda id, location, told=told: told.append((id, location)) for told in (moved, [] if gone is None else gone)
+    ]
+    return RoomMaker(store, asked, *tell), store, moved  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("answer", "again"), [((GRANTED,), True), ((OWN,), True), ((FULL,), False), (None, False)])
@@ -53,6 +60,13 @@ def test_where_the_disk_is_full_the_owner_hears_what_was_not_moved() -> None:
     with pytest.raises(OutOfDiskError):
         make(100, 0, 0)
     assert sorted(moved, key=lambda each: each[0]) == [(1, ("disk", "a")), (2, None), (3, None)]
+
+
+def test_what_is_gone_is_not_moved_but_told() -> None:
+    gone: list[tuple[int, Any]] = []
+    make, _, moved = make_room((SPILL, ((1, None), (2, "b"))), gone=gone)
+    assert make(100, 0, 0)
+    assert gone == [(1, None)] and moved == [(1, None), (2, ("disk", "b"))]
 
 
 def test_who_is_interrupted_moves_nothing() -> None:

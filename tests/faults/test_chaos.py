@@ -6,7 +6,9 @@ The short form has a few kills for each; with MINRAY_CHAOS_KILLS=1000 (`tox -e c
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -126,6 +128,78 @@ def tree_of_actors() -> Any:
     return ray.get([root.total.remote(x) for x in range(8)])
 
 
+def ledger() -> Any:
+    """An actor that writes down what it is told before it answers: its next life goes on where the last one ended."""
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    class Ledger:
+        def __init__(self, path: str) -> None:
+            self.path = path
+            self.entries: list[int] = []
+            if os.path.exists(path):
+                with open(path) as file:
+                    self.entries = json.load(file)
+
+        def add(self, number: int, amount: int) -> int:
+            if number == len(self.entries):
+                self.entries.append(amount)
+                with open(f"{self.path}.new", "w") as file:
+                    json.dump(self.entries, file)
+                os.replace(f"{self.path}.new", self.path)
+            return sum(self.entries[: number + 1])
+
+    @ray.remote(max_retries=-1)
+    def price(number: int) -> int:
+        time.sleep(0.002)
+        return number * number % 7
+
+    with tempfile.TemporaryDirectory() as directory:
+        actor = Ledger.remote(f"{directory}/ledger")
+        return ray.get([actor.add.remote(number, price.remote(number)) for number in range(24)])
+
+
+def arrays_of_actors() -> Any:
+    """Actors make large arrays of those that they and others have made, which may be lost at any time."""
+    import numpy as np
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    class Maker:
+        def make(self, x: int) -> Any:
+            return np.full(20_000, x)
+
+        def add(self, one: Any, other: Any) -> Any:
+            time.sleep(0.002)
+            return one + other
+
+    makers = [Maker.remote() for _ in range(3)]
+    rows = [makers[x % 3].make.remote(x) for x in range(8)]
+    for _ in range(4):
+        rows = [makers[at % 3].add.remote(row, rows[(at + 1) % len(rows)]) for at, row in enumerate(rows)]
+    return [int(array.sum()) for array in ray.get(rows)]
+
+
+def streams() -> Any:
+    """Generators of large items, which are read late and may be lost before that."""
+    import numpy as np
+
+    @ray.remote(max_retries=-1)
+    def rows(start: int) -> Any:
+        for x in range(4):
+            time.sleep(0.002)
+            yield np.full(20_000, start + x)
+
+    @ray.remote(max_retries=-1)
+    def total(row: Any) -> int:
+        return int(row.sum())
+
+    items = [list(stream) for stream in [rows.remote(start) for start in (0, 10, 20)]]
+    totals = ray.get([total.remote(ref) for refs in items for ref in refs])
+    return totals, [int(row[0]) for refs in items for row in ray.get(refs)]
+
+
+PROGRAMS = [map_reduce, large_results, nested, parameter_server, tree_of_actors, ledger, arrays_of_actors, streams]
+
+
 def collected(program: Callable[[], Any], chaos: Chaos | None) -> list[Any]:
     """The results of a program that runs until there was enough chaos, once if there is none."""
     results = []
@@ -136,9 +210,9 @@ def collected(program: Callable[[], Any], chaos: Chaos | None) -> list[Any]:
             return results
 
 
-@pytest.mark.parametrize("program", [map_reduce, large_results, nested, parameter_server, tree_of_actors])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_gives_what_it_gives_in_peace(program: Callable[[], Any]) -> None:
-    kills = LONG // 5 if LONG else 5
+    kills = LONG // len(PROGRAMS) if LONG else 5
     with minray.init(backend="loky", num_cpus=2, log_to_driver=False, object_store_memory=STORE_BYTES):
         (expected,) = collected(program, None)
         with Chaos(SEED, kills, EVERYTHING, pause=0.02) as chaos:

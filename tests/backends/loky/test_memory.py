@@ -325,3 +325,20 @@ def test_what_is_on_disk_is_private_and_gone_with_a_driver_that_is_killed(start:
     os.kill(program.pid, 9)
     program.ends()
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_to_be_moved_may_be_gone(ray: Any) -> None:
+    """Whoever makes room for a value of its own is not to blame for it."""
+
+    @ray.remote
+    def make(number: int) -> Any:
+        return block(number)
+
+    made = [make.remote(number) for number in range(3)]
+    ray.wait(made, num_returns=3)
+    for path in glob.glob(f"/dev/shm/minray-{os.getpid()}-*/w*"):
+        os.unlink(path)
+    kept = [ray.put(block(number)) for number in range(3, 7)]
+    assert [array[0] for array in ray.get(kept)] == [3, 4, 5, 6]
+    assert [array[0] for array in ray.get(made)] == [0, 1, 2]
