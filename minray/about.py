@@ -33,8 +33,7 @@ class About:
         self.namespace = namespace
         self._kept: dict[tuple[bytes, bytes], bytes] = {}  # (namespace, key) -> value
         self._token = token
-        micros = time.time_ns() // 1000 % 10**6
-        self.session_name = f"session_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{micros:06}_{os.getpid()}"
+        self._began = time.time()
         self.questions: dict[str, Callable[..., Any]] = {
             "context": self._context,
             "held": lambda worker: amounts(held_by(worker)) if worker is not None else {},
@@ -46,6 +45,11 @@ class About:
             "kv_list": lambda _, space, prefix: self._keys(space, prefix),
             "bar": _show_bar,
         }
+
+    def session_name(self) -> str:
+        """As Ray's: it says when the run has begun, and in which process."""
+        began = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(self._began))
+        return f"session_{began}_{int(self._began % 1 * 1e6):06}_{os.getpid()}"
 
     def node(self, number: int) -> str:
         """A node's id in 56 hexadecimal digits."""
@@ -67,7 +71,7 @@ class About:
             "namespace": self.namespace,
             "node_id": self.node(node),
             "worker_id": self.worker(worker.id if worker is not None else 0),
-            "session_name": self.session_name,
+            "session_name": self.session_name(),
             "temp_dir": temporary,
         }
 

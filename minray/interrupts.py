@@ -39,6 +39,8 @@ put_off = False
 _since = 0.0
 #: The next SIGINT is not a new one.
 _repeated = False
+#: Somebody does one run after another, and has taken SIGINT over for all of them.
+kept = False
 
 
 def interruptible(function: F) -> F:
@@ -58,7 +60,7 @@ def guard(module: str) -> None:
     """Take over SIGINT if nobody else has, for minray and the package of a backend's `module`. In the main thread."""
     _guarded.intersection_update({"minray"})  # the backend of an earlier run may have been some of the user's own code
     protect(module)
-    if threading.current_thread() is threading.main_thread():
+    if not kept and threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _on_interrupt)
 
@@ -72,7 +74,9 @@ def protect(module: str) -> None:
 
 def unguard() -> None:
     """Give SIGINT back. KeyboardInterrupt: one was put off until now."""
-    if threading.current_thread() is threading.main_thread():
+    if kept:
+        deliver()
+    elif threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is _on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             deliver()

@@ -124,6 +124,7 @@ class Owner:
         listing = Listing(self._graph, about, pool.store.size if pool.store is not None else sys.getsizeof)
         listing.rows["placement_groups"] = places.rows
         self._serving.questions["rows"] = listing.answer
+        self._tellers = (about, places, listing)
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
         self._memory: DriverMemory | None = None
         if pool.store is not None:

@@ -255,8 +255,12 @@ class SteppedRuntime(_Stepped, Runtime):
         super().close(exiting)
         self._handlers.clear()
         graph = self._graph
-        tables = (graph.actors, graph.streams, graph.placement, graph.deadlocks, graph.lineage, graph.scheduler)
-        for part in (self._serving, self._carrier, self._monitor, self._codec, *tables, graph):
+        tables = (graph.actors, graph.streams, graph.placement, graph.deadlocks, graph.lineage, graph.memory)
+        for node in graph.scheduler.nodes.values():
+            node.idle.clear()
+            node.dressed.clear()
+        parts = (self._serving, *self._tellers, self._carrier, self._monitor, self._codec)
+        for part in (*parts, *tables, graph.scheduler, graph):
             vars(part).clear()
 
     def retain(self, id: int) -> None:

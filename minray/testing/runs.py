@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import Self
 
 import minray
-from minray import registry, starting
+from minray import interrupts, registry, starting
 
 #: A program is called without arguments, and uses minray as any driver does.
 ProgramFunction = Callable[[], Any]
@@ -66,6 +66,8 @@ class Runner:
         os.environ["MINRAY_BACKEND"] = "sim"
         self._chance = random.getstate()
         self._world.enter()
+        interrupts.guard(self._sim.__name__)
+        interrupts.kept = True
         # What a run leaves is gone without it, but for circles; in the middle of a run's end it would find all alive.
         self._collects = gc.isenabled()
         gc.disable()
@@ -82,6 +84,8 @@ class Runner:
             gc.enable()
         random.setstate(self._chance)
         self._hosts.close()
+        interrupts.kept = False
+        interrupts.unguard()
 
     def run(self, seed: int, strategy: Any, faults: Any = None) -> Run:
         """Run the program once. KeyboardInterrupt passes; all else that is raised is in the answer."""

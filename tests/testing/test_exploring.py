@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from hypothesis import strategies as st
 
 import minray
 from minray.exceptions import DeadlockError, LivelockError
+from minray.session import current
 from minray.testing import ScheduleError, explore, explored, find, outcomes
-from minray_sim import DelayBounded, Deviations, Pct, active
+from minray.testing.runs import Runner
+from minray_sim import DelayBounded, Deviations, Fifo, Pct, active
 
 ray: Any = minray
 
@@ -301,3 +305,28 @@ def test_ten_thousand_runs_leave_nothing_behind() -> None:
     outcomes(last_writer, runs=100)
     gc.collect()
     assert len(gc.get_objects()) < before + 2000
+
+
+def test_a_run_is_gone_when_it_is_over_without_the_garbage_collector() -> None:
+    runs: list[weakref.ref[Any]] = []
+
+    def program() -> None:
+        last_writer()
+        runs.append(weakref.ref(current()))
+
+    with Runner(program, None, 1000) as runner:
+        assert [runner.run(seed, Fifo()).error for seed in range(3)] == [None] * 3
+        # But for the last one, which `write` was called in.
+        assert [run() is None for run in runs[:-1]] == [True, True]
+
+
+def test_ctrl_c_ends_a_search_and_the_signal_is_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def program() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        last_writer()
+
+    with pytest.raises(KeyboardInterrupt):
+        find(program)
+    assert signal.getsignal(signal.SIGINT) is before
