@@ -15,13 +15,10 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import minray
-from minray.util import ActorPool
 from minray.util.placement_group import placement_group, remove_placement_group
-from minray.util.queue import Empty, Queue
 from minray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 ray: Any = minray
@@ -164,54 +161,6 @@ def generators() -> Any:
     return [read(stream) for stream in streams], nested
 
 
-def loops() -> Any:
-    """Async actors: tasks of asyncio's, timers, time-outs, locks, and calls of each other."""
-
-    @ray.remote
-    class Node:
-        def __init__(self, name: str) -> None:
-            self.name = name
-            self.seen: list[Any] = []
-            self.lock = asyncio.Lock()
-            self.open = asyncio.Event()
-
-        async def note(self, what: Any) -> int:
-            async with self.lock:
-                await asyncio.sleep(random.random() / 50)
-                self.seen.append(what)
-            return len(self.seen)
-
-        async def ask(self, other: Any, times: int) -> list[int]:
-            return list(await asyncio.gather(*[other.note.remote((self.name, i)) for i in range(times)]))
-
-        async def race(self, other: Any) -> Any:
-            tasks = [asyncio.ensure_future(self.later(seconds)) for seconds in (0.03, 0.01)]
-            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
-            try:
-                await asyncio.wait_for(self.open.wait(), 0.02)
-            except asyncio.TimeoutError:
-                return [task.result() for task in done], "closed", await other.note.remote("late")
-            return [task.result() for task in done], "open"
-
-        async def later(self, seconds: float) -> float:
-            await asyncio.sleep(seconds)
-            return seconds
-
-        async def unlock(self) -> None:
-            self.open.set()
-
-        async def what(self) -> list[Any]:
-            return self.seen
-
-    a, b = Node.remote("a"), Node.options(max_concurrency=2).remote("b")
-    refs = [a.ask.remote(b, 3), b.ask.remote(a, 2), a.race.remote(b), b.race.remote(a), b.unlock.remote()]
-    endless = a.later.remote(1e9)
-    ray.cancel(endless)
-    return [got(ref) for ref in refs], got(endless), got(a.what.remote()), got(b.what.remote())
-
-
 def cancelling() -> Any:
     """Tasks that are cancelled before, while and after they run, with what they call, and actors that are killed."""
 
@@ -321,77 +270,6 @@ def names() -> Any:
     return results, early, again, outcome(lambda: ray.get_actor("nobody"))
 
 
-def queues() -> Any:
-    """Queues between producers and consumers, and a pool of actors."""
-    queue: Any = Queue(maxsize=2)
-
-    @ray.remote
-    def produce(i: int) -> None:
-        for n in range(3):
-            queue.put((i, n), timeout=60)
-            time.sleep(random.random() / 100)
-
-    @ray.remote
-    def consume() -> list[Any]:
-        items: list[Any] = []
-        while True:
-            try:
-                items.append(queue.get(timeout=1.0))
-            except Empty:
-                return items
-
-    producers = [produce.remote(i) for i in range(2)]
-    consumers = [consume.remote() for _ in range(2)]
-    ends = [got(ref) for ref in producers]
-    items = [got(ref) for ref in consumers]
-    pool: Any = ActorPool([Cell.remote(i) for i in range(2)])
-    ordered = outcome(lambda: list(pool.map(lambda cell, n: cell.add.remote(n), range(4))))
-    free = outcome(lambda: list(pool.map_unordered(lambda cell, n: cell.add.remote(n), range(4))))
-    return ends, items, ordered, free
-
-
-def threads() -> Any:
-    """Threaded actors, concurrency groups, executors, locks and conditions."""
-
-    @ray.remote(concurrency_groups={"io": 2, "work": 1})
-    class Grouped:
-        def __init__(self) -> None:
-            self.condition = threading.Condition()
-            self.tokens = 0
-            self.local = threading.local()
-
-        @ray.method(concurrency_group="io")
-        def wait(self, number: int) -> int:
-            with self.condition:
-                self.condition.wait_for(lambda: self.tokens >= number, timeout=10)
-                self.local.number = number
-                return self.tokens
-
-        @ray.method(concurrency_group="work")
-        def give(self) -> int:
-            with self.condition:
-                self.tokens += 1
-                self.condition.notify_all()
-                return self.tokens
-
-    @ray.remote
-    def executor() -> list[int]:
-        lock, seen = threading.Lock(), list[int]()
-
-        def one(n: int) -> int:
-            time.sleep(random.random() / 100)
-            with lock:
-                seen.append(n)
-            return ray.get(square.remote(n))
-
-        with ThreadPoolExecutor(3) as pool:
-            return [*pool.map(one, range(4)), *seen]
-
-    grouped = Grouped.remote()
-    refs = [grouped.wait.remote(n) for n in (2, 1, 3)] + [grouped.give.remote() for _ in range(3)]
-    return [got(ref) for ref in [*refs, executor.remote()]]
-
-
 def lasting() -> Any:
     """Actors that are restarted, tasks that are retried, state that others hold."""
 
@@ -437,4 +315,4 @@ def sets() -> Any:
     return list(done.values()), sorted(ref.hex() for ref in done), got(ids.remote()), repr(sorted(map(repr, cells)))
 
 
-PROGRAMS = [trees, chains, generators, loops, cancelling, timers, groups, names, queues, threads, lasting, sets]
+PROGRAMS = [trees, chains, generators, cancelling, timers, groups, names, lasting, sets]

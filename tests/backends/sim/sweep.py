@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from minray.testing.runs import Runner, simulator
+from tests.backends.sim.concurrent_programs import PROGRAMS as CONCURRENT
 from tests.backends.sim.programs import PROGRAMS as FIRST
 from tests.backends.sim.rich_programs import PROGRAMS as RICH
 
-PROGRAMS: list[Callable[[], Any]] = [*FIRST, *RICH]
+PROGRAMS: list[Callable[[], Any]] = [*FIRST, *RICH, *CONCURRENT]
 STRATEGIES = ("fifo", "random", "pct", "pctcp", "pos")
 FAULTS = {"death": 1, "reply": 1, "object": 1, "timeout": 1, "cancel": 1}
 MAX_STEPS = 20_000

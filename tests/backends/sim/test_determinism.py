@@ -38,6 +38,8 @@ DIGESTS = {
     "threads": "043539bcf9cd9b44",
     "lasting": "f62954b8116d41d8",
     "sets": "ad308590783a1186",
+    "primitives": "6b58cd057c64c37d",
+    "libraries": "84911ed36438dc7f",
 }
 
 
