@@ -3,7 +3,8 @@
 The rules:
 
 1. A *wait* is a call whose own thread blocks in `get`, `wait` or `next` without a time-out. Whatever else a call does,
-   it is taken to be able to go on, and so is what runs, what waits for resources, and what somebody has cancelled.
+   it is taken to be able to go on, and so is what runs, what waits for resources, and what somebody has cancelled, but
+   for a call that waits since then.
    A call that has asked for a future *may* wait for that (`awaits`): only its worker can tell whether it does nothing
    else, and neither does anything else in its process that could end the wait. Of an actor it is stuck only together
    with all that the actor runs, and if there is no place for another call.
@@ -44,7 +45,7 @@ class Wait:
     `alone`: while this thread waits no other call of its concurrency group goes on. `awaits`: it may wait for a future.
     """
 
-    __slots__ = ("alone", "asked", "awaits", "call", "ids", "others", "watch", "where", "worker")
+    __slots__ = ("alone", "asked", "awaits", "call", "heedless", "ids", "others", "watch", "where", "worker")
 
     def __init__(
         self, watch: Watch, ids: Sequence[int], worker: Worker, call: int, alone: bool, awaits: bool = False
@@ -55,6 +56,8 @@ class Wait:
         self.call = call
         self.alone = alone
         self.awaits = awaits
+        task = worker.sent.get(call)
+        self.heedless = task is not None and task.cancelled  # it goes on although it was: what interrupts it has come
         self.asked = False  # its worker, where it waits
         self.where: str | None = None
         self.others: Sequence[Watch | None] = ()  # it is there only as long as these are waited for
@@ -218,8 +221,11 @@ class _Stuck:
             return 0, ()
         if worker.actor is None or worker.actor.id != wait.call:
             task = worker.sent.get(wait.call)
-            if task is None or (task.cancelled and (task.actor is None or wait.awaits)):
-                return 0, ()  # it is gone, or was interrupted, which methods are not unless they await
+            if task is None:
+                return 0, ()
+            # What was cancelled is interrupted, but for methods of actors that do not await.
+            if task.cancelled and (task.actor is None or wait.awaits) and not wait.heedless:
+                return 0, ()
         if wait.awaits:
             waits = self._futures[wait]
             if any(one.watch.done for one in waits):

@@ -52,6 +52,28 @@ def test_a_task_that_waits_for_itself_is_told(sim: Simulation) -> None:
     ]
 
 
+def test_a_task_that_was_cancelled_and_then_waits_for_itself_is_told(sim: Simulation) -> None:
+    """Its code has caught what interrupted it, and goes on."""
+    task = sim.submit(function(retries=-1))
+    worker = running(sim, task)
+    sim.cancel(task)
+    worker.read()
+    worker.get(task, patient=True)
+    sim.receive(worker)
+    sim.run()
+    assert task in sim.ended
+    assert "f waits for itself" in sim.deadlocks[0]
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_itself_is_interrupted(sim: Simulation) -> None:
+    task = sim.submit(function())
+    worker = running(sim, task)
+    worker.get(task, patient=True)
+    sim.receive(worker)
+    sim.cancel(task)
+    assert not told(sim)
+
+
 def test_actors_that_wait_for_each_other_are_both_told(sim: Simulation) -> None:
     a, b = living_actor(sim), living_actor(sim)
     f = sim.call(a)
