@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -45,14 +45,21 @@ def in_result(thread: int, futures: Mapping[int, Any], signals: bool) -> Found |
 
 
 def in_loop(
-    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], futures: Mapping[int, Any], signals: bool
+    loop: asyncio.AbstractEventLoop,
+    task: asyncio.Task[Any],
+    futures: Mapping[int, Any],
+    signals: bool,
+    read: Callable[[], None],
 ) -> Found | None:
-    """Where `task` waits, if all that runs in `loop` does nothing but wait for `futures`. The loop's thread."""
+    """Where `task` waits, if all that runs in `loop` does nothing but wait for `futures`. The loop's thread.
+
+    `read` is what the loop may call to read the worker's channel.
+    """
     if not isinstance(loop, asyncio.SelectorEventLoop) or not _is_alone(signals):
         return None
     inside: Any = loop
     timers = any(not timer.cancelled() for timer in inside._scheduled)
-    if inside._ready or timers or len(inside._selector.get_map()) > 1:  # which is what wakes it
+    if inside._ready or timers or not _reads_only(inside, read):
         return None
     numbers = {id(future): number for number, future in futures.items()}
     for number, future in futures.items():
@@ -63,6 +70,15 @@ def in_loop(
             return None
     frame = _frame_of(task)
     return None if frame is None or not found else (describe(frame), tuple(found))
+
+
+def _reads_only(loop: Any, read: Callable[[], None]) -> bool:
+    """Whether it waits for no socket but for that which wakes it, and the worker's channel."""
+    for key in loop._selector.get_map().values():
+        reader, writer = key.data
+        if writer is not None or reader is None or reader._callback not in (loop._read_from_self, read):
+            return False
+    return True
 
 
 def _wrapped(future: Any) -> Iterator[asyncio.Future[Any]]:

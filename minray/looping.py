@@ -151,7 +151,8 @@ class _Loop:
         def look() -> None:
             task, client = self._running.get(call), self._calls.client
             if isinstance(task, asyncio.Task):
-                tell(in_loop(self.loop, task, client.futures(), signals=not client.in_process))
+                signals = not client.in_process
+                tell(in_loop(self.loop, task, client.futures(), signals=signals, read=client.reader.pump))
             else:
                 tell(None)
 
