@@ -89,6 +89,8 @@ class _Link:
         def heard() -> None:
             self._told = False
             readable()
+            if not self.inbox.empty():  # another thread reads, and is about to go without having read this
+                loop.call_soon(heard)
 
         self._tell = partial(loop.call_soon_threadsafe, heard)
         heard()  # of what has come already

@@ -151,3 +151,14 @@ def test_a_long_burst_comes_through(ray: Any) -> None:
     refs = [actor.echo.remote(i if i % 50 else large) for i in range(3000)]
     found = ray.get(refs)
     assert [x for x in found if isinstance(x, int)] == [i for i in range(3000) if i % 50]
+
+
+def test_what_another_thread_leaves_unread_is_read(ray: Any, one: Any) -> None:
+    @ray.remote
+    class Actor:
+        async def begin(self) -> None:
+            threading.Thread(target=one.remote().future().result).start()
+
+    actor = Actor.remote()
+    for _ in range(300):
+        ray.get(actor.begin.remote(), timeout=30)
