@@ -73,6 +73,7 @@ class _Link:
         except Empty:
             return []
         if self.dead:
+            self.inbox.put(None)  # for others who read
             raise EOFError("this worker was ended")
         messages = messages or []
         while timeout == 0:  # all that has come
@@ -155,6 +156,7 @@ class ThreadPool:
         self._links.pop(link.number, None)
         if not link.dead:
             self._report(link.number, [(LOST, cause)])
+            link.end()  # for threads of its own that still read
 
     def send(self, worker: int, messages: list[Message]) -> None:
         link = self._links.get(worker)

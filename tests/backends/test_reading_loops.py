@@ -162,3 +162,19 @@ def test_what_another_thread_leaves_unread_is_read(ray: Any, one: Any) -> None:
     actor = Actor.remote()
     for _ in range(300):
         ray.get(actor.begin.remote(), timeout=30)
+
+
+def test_the_run_may_end_while_another_thread_reads(ray: Any, flags: Any, one: Any) -> None:
+    @ray.remote
+    def wait() -> None:
+        flags.wait("never")
+
+    @ray.remote
+    class Actor:
+        async def begin(self) -> None:
+            self.future = wait.remote().future()
+
+    for _ in range(3):
+        actor = Actor.remote()
+        ray.get([actor.begin.remote(), one.remote()])
+        del actor  # its thread is gone when the test is over, or the leak check tells
