@@ -149,14 +149,14 @@ class _Loop:
             message = inbox.popleft()
             self._running[message[1]] = message
             self._tasks.add(task := self.loop.create_task(self._run(message), name=message[8]))
-            task.add_done_callback(partial(self._done, message[1]))
+            task.add_done_callback(partial(self._done, message))
 
-    def _done(self, id: int, task: asyncio.Task[Any]) -> None:
+    def _done(self, message: Message, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        message = self._running.get(id)
-        if isinstance(message, tuple) and not self._ended:  # the actor's own code has cancelled it before it began
+        # Another message of that id is the same call once more: a retry may come before its first run has quite ended.
+        if self._running.get(message[1]) is message and not self._ended:  # cancelled by the actor's own code, unbegun
             calls = self._calls
-            _op, _id, _target, args, _where, ids, deps, _num_returns, name, _retry, _extra = message
+            _op, id, _target, args, _where, ids, deps, _num_returns, name, _retry, _extra = message
             held = calls.hold(args, ids, deps)
             calls.failed(id, cancelled(id, asyncio.CancelledError()), name, False, perf_counter())
             calls.over(held)

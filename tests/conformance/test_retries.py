@@ -189,6 +189,23 @@ def test_an_error_in_an_actor_is_retried_on_request(ray: Any, Fragile: Any) -> N
     assert ray.get(fragile.stumble.options(retry_exceptions=True).remote(2)) == 3
 
 
+@pytest.mark.parametrize("method", ["plain", "coroutine"])
+def test_an_error_in_an_async_actor_is_retried_on_request(ray: Any, flags: Any, method: str) -> None:
+    @ray.remote
+    class Stumbles:
+        def plain(self, times: int) -> int:
+            run = flags.up("run")
+            if run <= times:
+                raise ValueError(f"run {run}")
+            return run
+
+        async def coroutine(self, times: int) -> int:
+            return self.plain(times)
+
+    stumbles = Stumbles.options(max_task_retries=30).remote()
+    assert ray.get(getattr(stumbles, method).options(retry_exceptions=True).remote(20)) == 21
+
+
 @pytest.mark.needs("processes")
 def test_an_actor_that_dies_stays_dead(ray: Any, Fragile: Any) -> None:
     fragile = Fragile.remote()
