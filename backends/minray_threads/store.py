@@ -214,7 +214,7 @@ class LocalStore:
         _, place, on_disk, sizes = location
         total = _total(sizes)
         block = self._blocks.from_disk(place, total) if on_disk else self._blocks.memory[place][1]
-        view = self._blocks.leases.view(block, total, 0, released)
+        view = self._blocks.leases.view(memoryview(block).toreadonly(), total, 0, released)  # a mapping is not
         parts, at = [], 0
         for size in sizes:
             parts.append(view[at : at + size])

@@ -165,7 +165,7 @@ def test_a_value_may_contain_itself(ray: Any, same: Any) -> None:
         assert back.me is back
 
 
-@pytest.mark.parametrize("size", [1, 300_000], ids=["small", "large"])
+@pytest.mark.parametrize("size", [1, 300_000, 1_000_000], ids=["small", "large", "mapped"])
 def test_arrays_are_read_only_wherever_they_arrive(ray: Any, same: Any, size: int) -> None:
     @ray.remote
     def writeable(x: Any) -> bool:
