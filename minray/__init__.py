@@ -139,7 +139,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("cloudpickle", "dag"):  # imported when they are first used: 15 ms
+    if name in ("cloudpickle", "dag", "runtime_env"):  # imported when they are first used: 15 ms
         import importlib
 
         return importlib.import_module(f"minray.{name}")

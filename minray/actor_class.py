@@ -23,7 +23,7 @@ from minray.templates import actor_template
 if TYPE_CHECKING:
     from minray.actor_handle import ActorProxy  # noqa: F401  # a string below has it
     from minray.core.template import ActorTemplate
-    from minray.dag.nodes import ClassNode
+    from minray.dag.class_node import ClassNode
 
 T = TypeVar("T", default=Any)
 P = ParamSpec("P", default=...)
@@ -215,7 +215,7 @@ class ActorClass(Remote[[Never], "ActorProxy[T]"], Generic[T, C_co]):
 
     def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
         """Write the making of an actor down as a node of a graph: see `minray.dag`."""
-        from minray.dag.nodes import ClassNode
+        from minray.dag.class_node import ClassNode
 
         return ClassNode(self, args, kwargs, self._options)
 

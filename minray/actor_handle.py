@@ -254,7 +254,7 @@ class ActorMethod(Remote[P, Out]):
 
         Raises TypeError if the arguments do not fit the method.
         """
-        from minray.dag.nodes import bind_method
+        from minray.dag.class_node import bind_method
 
         self._signature.check(args, kwargs)
         if self._counted:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from minray.core.template import TaskTemplate
-    from minray.dag.nodes import FunctionNode
+    from minray.dag.function_node import FunctionNode
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
@@ -122,7 +122,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
 
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
         """Write a call down as a node of a graph, to be run later: see `minray.dag`."""
-        from minray.dag.nodes import FunctionNode
+        from minray.dag.function_node import FunctionNode
 
         return FunctionNode(self, args, kwargs, self._options)
 

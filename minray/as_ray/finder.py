@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 MODULES = frozenset(
     {
         "_private",
+        "_raylet",
         "actor",
+        "cloudpickle",
+        "dag",
         "data",
         "exceptions",
         "experimental",

@@ -45,11 +45,16 @@ def test_ray_and_its_modules_are_the_modules_of_minray(run: Run) -> None:
     run(
         """
         import ray, ray.exceptions, ray.remote_function, ray.util.queue, ray.experimental.internal_kv
+        import ray.cloudpickle as pickle
+        from ray._raylet import ObjectRefGenerator
         from ray.actor import ActorHandle
+        from ray.dag.input_node import InputNode
         from ray.types import ObjectRef
         from ray.util.queue import Queue
         import minray, minray.util.queue
 
+        assert pickle is minray.cloudpickle and InputNode is minray.dag.InputNode
+        assert ObjectRefGenerator is minray.ObjectRefGenerator and ray.dag is minray.dag
         assert ray.exceptions is minray.exceptions and ray.util is minray.util
         assert Queue is minray.util.queue.Queue and ray.util.queue is minray.util.queue
         assert ray.get is minray.get and ObjectRef is minray.ObjectRef and ActorHandle is minray.actor.ActorHandle

@@ -76,3 +76,32 @@ def test_util_has_the_module(util: Any, module: str) -> None:
 def test_what_util_has_not_is_an_attribute_error(util: Any) -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         util.nonsense
+
+
+@pytest.mark.parametrize("module", ["cloudpickle", "experimental.internal_kv", "experimental.tqdm_ray", "runtime_env"])
+def test_modules_are_there_without_an_import_of_their_own(ray: Any, module: str) -> None:
+    @ray.remote
+    def look() -> str:
+        package = __import__(ray.__name__)
+        for name in module.split("."):
+            package = getattr(package, name)
+        return package.__name__.rpartition(".")[2]
+
+    assert ray.get(look.remote()) == module.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(
+    "module, names",
+    {
+        "_raylet": "ObjectRef ObjectRefGenerator DynamicObjectRefGenerator TaskID ActorID NodeID JobID WorkerID",
+        "dag.class_node": "ClassNode ClassMethodNode",
+        "dag.compiled_dag_node": "CompiledDAG",
+        "dag.dag_node": "DAGNode",
+        "dag.function_node": "FunctionNode",
+        "dag.input_node": "InputNode InputAttributeNode DAGInputData",
+        "dag.output_node": "MultiOutputNode",
+    }.items(),
+)
+def test_names_can_be_imported_from_where_rays_have_them(ray: Any, module: str, names: str) -> None:
+    found = importlib.import_module(f"{ray.__name__}.{module}")
+    assert not [name for name in names.split() if not hasattr(found, name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minray.dag.nodes import DAGNode, Given
+from minray.dag.dag_node import DAGNode, Given
 
 
 class InputNode(DAGNode):

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import minray
-from minray.dag.inputs import InputAttributeNode, InputNode
-from minray.dag.nodes import ClassMethodNode, ClassNode, DAGNode, FunctionNode, Given, in_order, nodes_in, run
+from minray.dag.class_node import ClassMethodNode, ClassNode
+from minray.dag.dag_node import DAGNode, Given, in_order, nodes_in, run
+from minray.dag.function_node import FunctionNode
+from minray.dag.input_node import InputAttributeNode, InputNode
 
 _CHANNELS = frozenset(
     {
