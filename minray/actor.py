@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from minray.actor_class import ActorClass, method
+from minray.actor_class import ActorClass, ActorClassInheritanceException, method
 from minray.actor_handle import ActorHandle, ActorMethod, ActorProxy
 from minray.exceptions import ActorAlreadyExistsError, AsyncioActorExit
 from minray.session import ensure
@@ -12,6 +12,7 @@ from minray.session import ensure
 __all__ = [
     "ActorAlreadyExistsError",
     "ActorClass",
+    "ActorClassInheritanceException",
     "ActorHandle",
     "ActorMethod",
     "ActorProxy",

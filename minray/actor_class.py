@@ -141,6 +141,10 @@ def has_coroutines(cls: type) -> bool:
     )
 
 
+class ActorClassInheritanceException(TypeError):
+    """Somebody derives a class from an actor class."""
+
+
 class ActorClass(Remote[[Never], "ActorProxy[T]"], Generic[T, C_co]):
     """A class whose instances live elsewhere: ``A.remote(1)`` makes one and returns an `ActorHandle`."""
 
@@ -166,7 +170,12 @@ class ActorClass(Remote[[Never], "ActorProxy[T]"], Generic[T, C_co]):
         wrapped: C_co = self._class
         return wrapped
 
-    def _remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+    @property
+    def __ray_actor_class__(self) -> Any:
+        """The class itself, under Ray's name for it."""
+        return self._class
+
+    def _submit(self, /, *args: Any, **kwargs: Any) -> ActorHandle[T]:
         """Create an actor, with these arguments for its `__init__`, and return its handle at once.
 
         Raises TypeError if the arguments do not fit or cannot be pickled, ValueError if the actor's name is taken. An
@@ -182,7 +191,7 @@ class ActorClass(Remote[[Never], "ActorProxy[T]"], Generic[T, C_co]):
         return self._create(session, args, kwargs)
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
-        remote = _remote
+        remote = _submit
 
     def _create(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[T]:
         template = self._templates.get(session)
@@ -224,10 +233,17 @@ class ActorClass(Remote[[Never], "ActorProxy[T]"], Generic[T, C_co]):
         raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        raise TypeError(
-            f"Attempted to define a subclass of actor class '{self.__name__}'. Inheriting from actor classes is not "
-            "supported. Inherit from a class without @remote, and decorate the derived class."
-        )
+        actor = self.__name__
+
+        class Refused:
+            def __init_subclass__(cls) -> None:
+                raise ActorClassInheritanceException(
+                    f"Attempted to define subclass '{cls.__name__}' of actor class '{actor}'. Inheriting from actor "
+                    "classes is not currently supported. Inherit from a class without @remote, and decorate the "
+                    "derived class."
+                )
+
+        return (Refused,)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -186,7 +186,7 @@ class ActorMethod(Remote[P, Out]):
         self._signature: Signature = self._options["signature"]
         self._call: MethodTemplate | None = None
 
-    def _remote(self, /, *args: Any, **kwargs: Any) -> Any:
+    def _submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Queue a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None, and of a
         generator method an `ObjectRefGenerator`.
 
@@ -228,7 +228,7 @@ class ActorMethod(Remote[P, Out]):
             raise
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
-        remote = _remote
+        remote = _submit
 
     @overload
     def options(self, **options: Unpack[_options.CallOptions]) -> ActorMethod[P, Out]: ...

@@ -108,6 +108,9 @@ def remote(*args: Any, **options: Any) -> Any:
 def _make_remote(target: Any, options: dict[str, Any]) -> Any:
     if isinstance(target, type):
         _options.check_actor(options)
+        if inspect.isabstract(target):
+            missing = ", ".join(sorted(getattr(target, "__abstractmethods__", ())))
+            raise TypeError(f"Can't instantiate abstract class {target.__name__} with abstract methods {missing}")
         return ActorClass(target, options)
     if not isinstance(target, types.FunctionType):
         raise TypeError(

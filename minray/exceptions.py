@@ -35,6 +35,20 @@ class RayError(Exception):
         return " ".join(filter(None, (self._message, super().__str__())))
 
 
+class _WithMessage(RayError):
+    @property
+    def message(self) -> Any:
+        """What the error was made with."""
+        return self.args[0] if self.args else None
+
+
+class _WithErrorMessage(RayError):
+    @property
+    def error_message(self) -> Any:
+        """What the error was made with."""
+        return self.args[0] if self.args else None
+
+
 # --- A task raised -----------------------------------------------------------------------------------------------
 
 
@@ -208,11 +222,11 @@ class LocalRayletDiedError(RayError):
     _message = "The task's node died."
 
 
-class NodeDiedError(RayError):
+class NodeDiedError(_WithMessage):
     """A machine died, or can no longer be reached."""
 
 
-class OutOfMemoryError(RayError):
+class OutOfMemoryError(_WithMessage):
     """The worker was ended because its machine ran out of memory."""
 
 
@@ -265,11 +279,11 @@ class ActorUnavailableError(RayActorError):
         self.args = (error_message, actor_id)
 
 
-class ActorAlreadyExistsError(ValueError, RayError):
+class ActorAlreadyExistsError(ValueError, _WithErrorMessage):
     """The name asked for belongs to a living actor of the same namespace."""
 
 
-class ActorHandleNotFoundError(ValueError, RayError):
+class ActorHandleNotFoundError(ValueError, _WithErrorMessage):
     """The handle belongs to a session that is over."""
 
 
@@ -392,7 +406,23 @@ class RayChannelError(RaySystemError):
     """A compiled graph was run after its `teardown`."""
 
 
-class RuntimeEnvSetupError(RayError):
+class RayChannelTimeoutError(RayChannelError, TimeoutError):
+    """A compiled graph's channel was not ready in time. minray has none, and raises `GetTimeoutError`."""
+
+
+class RayCgraphCapacityExceeded(RaySystemError):
+    """Too many runs of a compiled graph are under way. minray sets no limit."""
+
+
+class RayDirectTransportError(RaySystemError):
+    """Tensors could not be handed from GPU to GPU. minray does not do that."""
+
+
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
+    """A generator that ran again yielded something else than before. minray does not compare."""
+
+
+class RuntimeEnvSetupError(_WithErrorMessage):
     """The `runtime_env` that a task or actor asks for could not be made."""
 
     _message = "Failed to set up runtime environment."
@@ -407,22 +437,22 @@ class TaskPlacementGroupRemoved(RayError):
 class ActorPlacementGroupRemoved(RayError):
     """The placement group that the actor lived in is gone."""
 
-    _message = "The placement group corresponding to this actor has been removed."
+    _message = "The placement group corresponding to this Actor has been removed."
 
 
-class TaskUnschedulableError(RayError):
+class TaskUnschedulableError(_WithErrorMessage):
     """The task can never run where it asks to run."""
 
     _message = "The task is not schedulable:"
 
 
-class ActorUnschedulableError(RayError):
+class ActorUnschedulableError(_WithErrorMessage):
     """The actor can never live where it asks to live."""
 
     _message = "The actor is not schedulable:"
 
 
-class AuthenticationError(RayError):
+class AuthenticationError(_WithMessage):
     """A cluster did not accept this client."""
 
 
@@ -430,8 +460,15 @@ class CrossLanguageError(RayError):
     """An error from another language (of a Ray cluster)."""
 
 
-class RpcError(RayError):
+class RpcError(_WithMessage):
     """The network failed between two processes."""
+
+    def __init__(self, message: str, rpc_code: int | None = None) -> None:
+        super().__init__(message, rpc_code)
+        self.rpc_code = rpc_code
+
+    def __str__(self) -> str:
+        return str(self.message)
 
 
 class UserCodeException(RayError):

@@ -57,11 +57,16 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         self._last: tuple[Session | None, Any, Any] = (None, None, None)
 
     @property
+    def _function_name(self) -> str:
+        """What libraries that know Ray from within ask for."""
+        return f"{self.__module__}.{self.__name__}"
+
+    @property
     def __wrapped__(self) -> Callable[P, R]:
         """The function itself, to be called here and now."""
         return self._function
 
-    def _remote(self, /, *args: Any, **kwargs: Any) -> Any:
+    def _submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Submit a call. Returns an `ObjectRef`, for num_returns=n a list of n of them, for num_returns=0 None, and of
         a generator function an `ObjectRefGenerator`.
 
@@ -85,7 +90,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
-        remote = _remote
+        remote = _submit
 
     def _enter(self) -> tuple[Session, TaskTemplate, Signature]:
         """Look up or make what a call needs in the calling thread's session, which is started if there is none."""
@@ -127,7 +132,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         return FunctionNode(self, args, kwargs, self._options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = f"{self.__module__}.{self.__name__}"
+        name = self._function_name
         raise TypeError(
             f"Remote functions cannot be called directly. Instead of running '{name}()', try '{name}.remote()'."
         )

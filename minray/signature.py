@@ -9,7 +9,7 @@ error.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, overload
 
 from typing_extensions import ParamSpec, TypeVar
@@ -144,6 +144,11 @@ class Remote(Generic[P, Out]):
             **kwargs: Q.kwargs,
         ) -> Out: ...
         def remote(self, *args: Any, **kwargs: Any) -> Any: ...  # type: ignore[misc]  # mypy wants each `self` here
+
+    def _remote(self, args: Any = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """``options(...).remote(...)`` in one, as libraries write it that know Ray from within."""
+        of: Any = self
+        return (of.options(**options) if options else of).remote(*(args or ()), **(kwargs or {}))
 
 
 #: (name, kind as in inspect.Parameter, has a default) for each parameter.

@@ -34,7 +34,7 @@ _starting = threading.RLock()
 _run: Any = None
 _run_pid = 0
 _exit_hook = False
-_context: Context | None = None
+_context: RayContext | None = None
 #: Ends the server that exports the metrics of the run, if `init` was given a port for it.
 _stop_exporting: Callable[[], None] | None = None
 #: The run that is on was started by somebody who runs a program (`minray.testing`), which may start one of its own.
@@ -76,13 +76,19 @@ _PLANNED: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Context(Mapping[str, Any]):
+class RayContext(Mapping[str, Any]):
     """What `init` returns: leave it as a context manager to shut the run down, ask it where the run is."""
 
     def __init__(self, backend: str, address: str | None) -> None:
         from minray import __version__
 
-        self.address_info: dict[str, Any] = {"address": address, "backend": backend, "node_ip_address": "127.0.0.1"}
+        self.address_info: dict[str, Any] = {
+            "address": address,
+            "backend": backend,
+            "node_id": None,  # known once the run has started
+            "node_ip_address": "127.0.0.1",
+            "webui_url": "",
+        }
         self.dashboard_url = ""
         self.python_version = "{}.{}.{}".format(*sys.version_info)
         self.ray_version = __version__
@@ -92,7 +98,7 @@ class Context(Mapping[str, Any]):
         """Shut the run down."""
         shutdown()
 
-    def __enter__(self) -> Context:
+    def __enter__(self) -> RayContext:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -127,7 +133,7 @@ def init(
     ignore_reinit_error: bool = False,
     log_to_driver: bool | None = None,
     **others: Any,
-) -> Context:
+) -> RayContext:
     """Start a run, or join one at `address`. Called for you by the first `.remote`, `put` or `get`.
 
     Args:
@@ -183,7 +189,7 @@ def init(
             shutdown()
         if is_initialized():
             if ignore_reinit_error:
-                return _context or Context("worker", None)
+                return _context or RayContext("worker", None)
             raise RuntimeError(
                 "Maybe you called minray.init twice by accident? This error can be suppressed by passing in "
                 "'ignore_reinit_error=True' or by calling 'minray.shutdown()' prior to 'minray.init()'."
@@ -215,7 +221,7 @@ def init(
         }
         if port is not None:
             _start_exporting(port)
-        return _start(factory, Context(name, address), num_cpus, num_gpus, resources, namespace, options)
+        return _start(factory, RayContext(name, address), num_cpus, num_gpus, resources, namespace, options)
 
 
 def _start_exporting(port: int) -> None:
@@ -235,13 +241,13 @@ def _end_exporting() -> None:
 
 def _start(
     factory: Callable[..., Any],
-    context: Context,
+    context: RayContext,
     num_cpus: int | None,
     num_gpus: int | None,
     resources: dict[str, float] | None,
     namespace: str | None,
     options: dict[str, Any],
-) -> Context:
+) -> RayContext:
     """Make the run on a backend the one of this process, until `shutdown`."""
     global _run, _run_pid, _exit_hook, _context
     from minray.launching import start
@@ -258,6 +264,7 @@ def _start(
     _run_pid = os.getpid()
     _context = context
     set_driver(_run)
+    context.address_info["node_id"] = _run.ask("context")["node_id"]
     if not _exit_hook:
         atexit.register(shutdown, True)
         _exit_hook = True
@@ -312,8 +319,10 @@ def _check_init(
     check_namespace(namespace)
 
 
-def shutdown(_exiting_interpreter: bool = False) -> None:
+def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = False) -> None:
     """End the run: stop its workers, forget its objects. Does nothing if there is none.
+
+    `wait_for_processes` is Ray's: here no process of the run is left in either case when this returns.
 
     Inside a task it has no effect either, but a warning: the run belongs to its driver.
     """

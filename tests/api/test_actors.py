@@ -89,7 +89,7 @@ def test_the_class_keeps_its_name_and_attributes() -> None:
 def test_it_cannot_be_instantiated_or_derived_from_directly() -> None:
     with pytest.raises(TypeError, match=r"Instead of 'Counter\(\)', use 'Counter.remote\(\)'"):
         RemoteCounter()
-    with pytest.raises(TypeError, match="subclass of actor class 'Counter'"):
+    with pytest.raises(TypeError, match="subclass 'Derived' of actor class 'Counter'"):
 
         class Derived(RemoteCounter):  # type: ignore[misc]
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import pickle
 import threading
@@ -159,10 +160,43 @@ def test_an_undecorated_class_can_be_made_remote_later(ray: Any) -> None:
 
 
 def test_an_actor_class_cannot_be_inherited_from(ray: Any, Counter: Any) -> None:
-    with pytest.raises(TypeError, match="Inheriting from actor classes is not"):
+    with pytest.raises(ray.actor.ActorClassInheritanceException, match=r"subclass 'Derived' of .*Counter'") as caught:
 
         class Derived(Counter):  # type: ignore[misc]
             ...
+
+    assert isinstance(caught.value, TypeError)
+    assert "Inheriting from actor classes is not currently supported" in str(caught.value)
+
+
+def test_an_abstract_class_cannot_be_an_actor(ray: Any) -> None:
+    class Shape(abc.ABC):
+        @abc.abstractmethod
+        def area(self) -> float: ...
+
+    class Square(Shape):
+        def area(self) -> float:
+            return 4.0
+
+    with pytest.raises(TypeError, match=r"Can't instantiate abstract class .*Shape.* area"):
+        ray.remote(Shape)
+    assert ray.get(ray.remote(Square).remote().area.remote()) == 4.0
+
+
+def test_options_and_arguments_can_be_given_at_once(ray: Any, Counter: Any) -> None:
+    @ray.remote
+    def f(x: int, *, y: int = 0) -> tuple[int, int, str]:
+        return x, y, ray.get_runtime_context().get_task_name()
+
+    assert ray.get(f._remote(args=(1,), kwargs={"y": 2}, name="named")) == (1, 2, "named")
+    assert ray.get(f._remote([1])) == (1, 0, "f")
+    counter = Counter._remote(args=[10], kwargs={"step": 5}, num_cpus=0)
+    assert ray.get(counter.increment._remote()) == 15
+    assert ray.get(counter.divide._remote(args=(4,), num_returns=1)) == (3, 3)
+
+
+def test_an_actor_class_knows_its_class(ray: Any, Counter: Any) -> None:
+    assert Counter.__ray_actor_class__.__name__ == "Counter"
 
 
 def test_calling_an_actor_class_directly_says_how_to_call_it(ray: Any, Counter: Any) -> None:

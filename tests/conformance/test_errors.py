@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from typing import Any
 
@@ -349,6 +350,40 @@ def test_a_memory_error_is_caught_by_its_type(ray: Any) -> None:
 
     with pytest.raises(MemoryError):
         ray.get(ray.remote(fail).remote())
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("ActorAlreadyExistsError", "error_message"),
+        ("ActorHandleNotFoundError", "error_message"),
+        ("ActorUnschedulableError", "error_message"),
+        ("NodeDiedError", "message"),
+        ("OutOfMemoryError", "message"),
+        ("RpcError", "message"),
+        ("RuntimeEnvSetupError", "error_message"),
+        ("TaskUnschedulableError", "error_message"),
+    ],
+)
+def test_errors_keep_their_message_as_an_attribute(ray: Any, name: str, attribute: str) -> None:
+    error = getattr(ray.exceptions, name)("why")
+    assert getattr(error, attribute) == "why"
+    assert "why" in str(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("RayCgraphCapacityExceeded", "RaySystemError"),
+        ("RayChannelTimeoutError", "RayChannelError"),
+        ("RayDirectTransportError", "RaySystemError"),
+        ("StreamingGeneratorReplayInconsistentError", "RaySystemError"),
+    ],
+)
+def test_programs_can_name_errors_that_may_never_be_raised(ray: Any, name: str, base: str) -> None:
+    assert issubclass(getattr(ray.exceptions, name), getattr(ray.exceptions, base))
 
 
 def test_code_that_cannot_be_unpickled_fails_each_time_with_the_same_error(ray: Any) -> None:

@@ -183,3 +183,13 @@ def test_what_init_returns_is_a_mapping(ray: Any) -> None:
     assert context["node_ip_address"] == context.get("node_ip_address") == dict(context)["node_ip_address"]
     assert context.get("nothing", 5) == 5
     assert list(context.keys()) == list(context) and len(list(context.items())) == len(list(context.values()))
+    assert context["node_id"] == ray.get_runtime_context().get_node_id()
+    assert context["webui_url"] == ""
+    assert type(context).__name__ == "RayContext"
+
+
+def test_shutdown_may_be_asked_to_wait(ray: Any) -> None:
+    ray.init(num_cpus=1)
+    ray.get(ray.remote(lambda: 1).remote())
+    ray.shutdown(wait_for_processes=True)
+    assert not ray.is_initialized()

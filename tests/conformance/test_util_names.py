@@ -91,7 +91,7 @@ def test_modules_are_there_without_an_import_of_their_own(ray: Any, module: str)
 
 
 @pytest.mark.parametrize(
-    "module, names",
+    ("module", "names"),
     {
         "_raylet": "ObjectRef ObjectRefGenerator DynamicObjectRefGenerator TaskID ActorID NodeID JobID WorkerID",
         "dag.class_node": "ClassNode ClassMethodNode",
