@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from minray.backend import Link
 from minray.counts import Counts
-from minray.exceptions import ActorAlreadyExistsError, DeadlockError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError, RaySystemError
 from minray.measures import Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, would_wait
@@ -63,6 +63,8 @@ class Exchange:
 
     #: Some thread of the worker reads the channel at all times.
     always_read = False
+    #: The owner has given the worker up: it hears nothing more, and answers nothing.
+    given_up = False
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -153,6 +155,8 @@ class Exchange:
         """
         if self._inside():
             raise would_wait()
+        if self.given_up:
+            raise RaySystemError("this actor has ended: nobody answers what it asks in __ray_shutdown__ or __del__.")
         waiting = Waiting()
         waiting.thread = get_ident()
         number = next(self._numbers)

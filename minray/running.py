@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import GeneratorType
@@ -307,6 +308,17 @@ class Calls:
         self.client.post((m.CREATED, id, error))
         self.client.flush()
         return error is None
+
+    def end_actor(self) -> None:
+        """The actor ends, and nobody has killed it: it is told (`__ray_shutdown__`), and dropped (`__del__`)."""
+        told = getattr(self.actor, "__ray_shutdown__", None)
+        if callable(told):
+            try:
+                told()
+            except Exception:  # whatever the user's code raises: there is nobody to hand it to
+                traceback.print_exc()
+        current_call.set(None)  # it has the last method
+        self.actor = told = None
 
 
 def cancelled(id: int, error: BaseException) -> TaskCancelledError:

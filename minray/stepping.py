@@ -304,6 +304,10 @@ class SteppedWorker(Worker):
             self._several.close()
         self._calls.producers.close()
 
+    def _exit_actor(self) -> None:
+        super()._exit_actor()
+        self._end_actor()  # here, on a thread that is simulated
+
     @property
     def concurrent(self) -> bool:
         """Whether it takes calls while others run."""
