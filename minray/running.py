@@ -117,8 +117,10 @@ class Calls:
             del result, positional, keywords
         except ExitActor:
             raise
-        except SystemExit:
+        except SystemExit as end:
             self.leave_if_asked(id)
+            if op == m.CALL and ends_well(end):
+                raise ExitActor from None
             raise
         except BaseException as error:
             self.leave_if_asked(id)
@@ -324,6 +326,11 @@ class Calls:
 def cancelled(id: int, error: BaseException) -> TaskCancelledError:
     """What the caller gets for a call that was interrupted by `error`, or that cancelled itself."""
     return TaskCancelledError(task_id(id)).with_traceback(error.__traceback__)
+
+
+def ends_well(end: SystemExit) -> bool:
+    """Whether a method that is left by this has ended its actor on purpose, for good: ``sys.exit(0)``."""
+    return end.code == 0
 
 
 def safe_repr(obj: Any) -> str:
