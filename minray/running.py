@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from minray.client import Client
 from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
 from minray.current_call import current_call
-from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
+from minray.exceptions import ActorDiedError, AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, task_id
 from minray.stopping import Interruptible
 from minray.wire import messages as m
@@ -256,11 +257,13 @@ class Calls:
         self.client.post((m.FAILED, id, wrapped, again, perf_counter() - begun))
 
     def _error(self, error: BaseException, name: str) -> Value:
+        return (ERROR, pickle.dumps(self._wrapped(error, name)), ())
+
+    def _wrapped(self, error: BaseException, name: str) -> RayTaskError:
         about = (
             {"actor_repr": safe_repr(self.actor), "actor_id": actor_id(self._actor_id).hex()} if self._actor_id else {}
         )
-        wrapped = RayTaskError.from_exception(name, error, self._pid, **about)
-        return (ERROR, pickle.dumps(wrapped), ())
+        return RayTaskError.from_exception(name, error, self._pid, **about)
 
     def _retries(self, error: BaseException, retry: Any) -> bool:
         """Whether the call's options ask to run it again after `error`: all exceptions, or the types in some code."""
@@ -304,7 +307,10 @@ class Calls:
             raise
         except Exception as failure:
             self.leave_if_asked(0)
-            error = self._error(failure, f"{name}.__init__")
+            wrapped = self._wrapped(failure, f"{name}.__init__")
+            error = (ERROR, pickle.dumps(wrapped), ())
+            # Whoever calls a method gets the error, but perhaps nobody ever does.
+            sys.stderr.write(f"Exception raised in creation task: {ActorDiedError(wrapped)}\n")
         for inner in held:
             self.client.counts.drop(inner)
         self.client.post((m.CREATED, id, error))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import sys
 from typing import Any
 
 import pytest
@@ -234,3 +236,19 @@ def test_an_error_while_an_actor_is_told_of_its_end_harms_nobody(ray: Any, flags
     del untidy
     eventually(lambda: flags.count("dropped"))
     assert flags.count("told") == 1
+
+
+def test_an_error_in_a_constructor_is_shown_although_nobody_calls_a_method(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    @ray.remote(num_cpus=0)
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("broken on purpose")
+
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    broken = Broken.remote()
+    eventually(lambda: "ValueError: broken on purpose" in stderr.getvalue())
+    assert "Exception raised in creation task: The actor died because of an error" in stderr.getvalue()
+    del broken
