@@ -18,6 +18,8 @@ from minray.core.tasks import Worker
 from minray.core.template import RESOURCE_UNIT, Demand
 from minray.ids import THE_JOB, actor_id
 
+#: A node's or worker's id: so many bytes that are the run's own, and then its number.
+TOKEN_BYTES = 24
 _NUMBER = 4
 _DRIVER = THE_JOB.hex() + "ff" * 24
 
@@ -25,11 +27,12 @@ _DRIVER = THE_JOB.hex() + "ff" * 24
 class About:
     """The names of a run's parts, and what is known of its workers and actors."""
 
-    def __init__(self, graph: TaskGraph, namespace: str) -> None:
+    def __init__(self, graph: TaskGraph, namespace: str, token: bytes) -> None:
+        """`token`: what the ids of nodes and workers begin with, as no other run's do."""
         self._graph = graph
         self.namespace = namespace
         self._kept: dict[tuple[bytes, bytes], bytes] = {}  # (namespace, key) -> value
-        self._token = os.urandom(24)
+        self._token = token
         micros = time.time_ns() // 1000 % 10**6
         self.session_name = f"session_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{micros:06}_{os.getpid()}"
         self.questions: dict[str, Callable[..., Any]] = {

@@ -15,6 +15,7 @@ from typing_extensions import Never, ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.core.numbering import results_of
 from minray.exceptions import PendingCallsLimitExceeded
 from minray.generators import ObjectRefGenerator
 from minray.hints import meant
@@ -111,13 +112,15 @@ ActorProxy: TypeAlias = "_TypedHandle[T] | type[T]"
 
 def _reduce_handle(handle: ActorHandle[Any], refs: list[int]) -> tuple[Any, ...]:
     """Pickle a handle inside a value, whose references are counted."""
-    refs.append(handle._minray_id)
+    # Of an earlier run: its actor is gone, and in the simulator another one may have its number.
+    id = 0 if handle._session.closed else handle._minray_id
+    refs.append(id)
     template = handle._template
     if template.packed is None:
         from minray.code import pack_for_handles  # here: a program without actors in its values does without
 
         pack_for_handles(template)
-    return restore_handle, (handle._minray_id, template.key, template.packed)
+    return restore_handle, (id, template.key, template.packed)
 
 
 reducers[ActorHandle] = _reduce_handle
@@ -210,10 +213,12 @@ class ActorMethod(Remote[P, Out]):
         if count == 1:
             ref: ObjectRef[Any] = ObjectRef(first, session)
             return ref if call.stream is None else ObjectRefGenerator(ref, session)
-        return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+        return [ObjectRef(id, session) for id in results_of(first, count)] if count else None
 
     def _call_if_few(self, call: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         session = self._session
+        if session.closed:
+            return session.call(self._actor_id, call, args, kwargs)  # which says so
         if not session.ask("reserve", self._actor_id):
             handle = f"Actor({self._template.name}, {as_actor_id(self._actor_id).hex()})"
             raise PendingCallsLimitExceeded(

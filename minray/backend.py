@@ -16,11 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from minray.interrupts import interruptible, raise_in
 from minray.reentry import ReentrantLock, never_waiting, owner_of
 from minray.wire.messages import Message
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "Engine",
@@ -156,6 +159,11 @@ class Link(Protocol):
 
     def wake(self) -> None:
         """Let `receive` return soon, perhaps with nothing. Any thread."""
+        ...
+
+    def watch(self, loop: asyncio.AbstractEventLoop, readable: Callable[[], None]) -> bool:
+        """From now on call `readable` on `loop` whenever there is something to `receive`. The loop's thread. False:
+        it cannot, and some thread has to wait in `receive`."""
         ...
 
 

@@ -83,8 +83,13 @@ class Carrier:
                         outbox.append((worker.id, "interrupt"))
                 elif op == "taken":
                     outbox.append((decision[1].id, (m.TAKEN, decision[2], decision[3])))
+                elif op == "resume":
+                    outbox.append((decision[1].id, (m.RESUME,)))
                 elif op == "stop":
-                    outbox.append((decision[1].id, (m.STOP,)))
+                    worker = decision[1]
+                    outbox.append((worker.id, (m.STOP,)))
+                    if worker.actor is not None:  # whose event loop reads the channel, and may be busy
+                        outbox.append((worker.id, "interrupt"))
                 elif op in DECISIONS:
                     assert self._memory is not None
                     self._memory.carry_out(*decision)
@@ -122,6 +127,9 @@ class Carrier:
         if type(retry) is Code:
             self._ensure_code(worker, retry)
             retry = retry.key
+        if task.again and task.stream is not None:
+            assert extra is not None
+            extra = {**extra, "yields": {**extra["yields"], "stream": 0, "again": True}}
         if worker.gpus and op == m.RUN:
             extra = {**(extra or {}), "gpus": self._name_gpus(worker)}
         inputs = (call.args, call.where, call.deps, deps)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, cast
 from minray.backend import Link, Store
 from minray.calling import Codec, Gone
 from minray.code import pack
+from minray.core.numbering import counted_for
 from minray.core.template import ActorTemplate, Code, MethodTemplate, T, TaskTemplate
 from minray.core.terms import NO_ENVIRONMENT
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value, bytes_of
@@ -182,12 +183,19 @@ class Client(Exchange):
     def pin(self, id: int) -> None:
         self._send((m.PIN, id))
 
-    def _new_ids(self, number: int) -> int:
-        """Ids for `number` objects, counted once each for us here and by the owner when it hears of them."""
-        first = take(self._ids, number)
-        for id in range(first, first + number):
+    def _new_id(self) -> int:
+        """An id for an object, counted once for us here and by the owner when it hears of it."""
+        id = next(self._ids)
+        self.counts.receive(id)
+        return id
+
+    def _new_call(self, template: TaskTemplate | MethodTemplate) -> int:
+        """As `_new_id`, for all that a call makes."""
+        streams = template.stream is not None
+        call = take(self._ids, 2) if streams else next(self._ids)
+        for id in counted_for(call, template.num_returns, streams):
             self.counts.receive(id)
-        return first
+        return call
 
     # -- Session --------------------------------------------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class Client(Exchange):
             template = self._inherit(template)
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
-        first = self._new_ids(template.counted)
+        first = self._new_call(template)
         self._send((m.SUBMIT, first, template.key, *call, _parent()))
         self._let_go(call[1], call[2])
         return first
@@ -206,7 +214,7 @@ class Client(Exchange):
             template = self._inherit(template)
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
-        first = self._new_ids(1)
+        first = self._new_id()
         if template.registered_name is None and self._inside():
             self._send((m.SUBMIT_ACTOR, 0, first, template.key, *call, caller()))  # only its name can be refused
         else:
@@ -217,7 +225,7 @@ class Client(Exchange):
     def call(self, actor: int, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self.codec.call(args, kwargs, template.name, self._put_arguments)
         self._introduce(template)
-        first = self._new_ids(template.counted)
+        first = self._new_call(template)
         self._send((m.SUBMIT_CALL, first, actor, template.key, *call, _parent()))
         self._let_go(call[1], call[2])
         return first
@@ -242,7 +250,7 @@ class Client(Exchange):
             self._known.add(template.key)
 
     def _put_arguments(self, value: Value) -> int:
-        id = self._new_ids(1)
+        id = self._new_id()
         self.post((m.PUT, id, value))
         return id
 
@@ -256,7 +264,7 @@ class Client(Exchange):
 
     def put_value(self, encoded: Value) -> int:
         """Store what is encoded already; return its id, counted once for the caller."""
-        id = self._new_ids(1)
+        id = self._new_id()
         self._send((m.PUT, id, encoded))
         if encoded[0] == STORED:
             self.reader.pump()  # the owner may have freed earlier ones: their bytes can be used again
@@ -321,17 +329,17 @@ class Client(Exchange):
         id, template = reply[3]
         return id, pickle.loads(template)
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
         self.retain(id)
 
         def fetched(reply: Message) -> None:
             callback(_Fetched(self, reply))
             self.release(id)
 
-        self._notice(fetched, m.FETCH, (id,), None)
+        self._notice(fetched, on_loop, m.FETCH, (id,), None)
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
-        self._notice(lambda _: callback(), m.READY, id)
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
+        self._notice(lambda _: callback(), on_loop, m.READY, id)
 
     def code(self, target: Any, name: str) -> Code:
         # What has come as code is known by it, whatever a call has changed of it here (as in Ray).

@@ -10,7 +10,7 @@ from typing import Any
 from minray.calling import unpicklable
 from minray.core.digest import digest
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
-from minray.wire.pickling import code_dumps
+from minray.wire.pickling import code_dumps, dumps
 
 #: Ray's own figures: a function that closes over more is slow to send, and worth a word (ray-core docs, "Closure
 #: capture of large objects"); one that closes over much more is refused.
@@ -58,10 +58,7 @@ def _users_frame() -> int:
 
 def pack(template: TaskTemplate | ActorTemplate | MethodTemplate) -> bytes:
     """Pickle a template for another process. It may name types of ``__main__``: those that a method's calls retry."""
-    import cloudpickle
-
-    packed: bytes = cloudpickle.dumps(template)
-    return packed
+    return dumps(template)[0]
 
 
 def pack_for_handles(template: ActorTemplate) -> bytes:

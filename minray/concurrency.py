@@ -5,7 +5,7 @@
 
 A *concurrency group* has a queue and a limit of its own; a call whose method names none is in the default group, whose
 limit is `max_concurrency`. In a group calls begin in the order in which they came. The worker's main thread reads the
-channel meanwhile.
+channel meanwhile, unless an event loop does.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ DEFAULT = ""
 class Concurrency(Protocol):
     """How an actor runs its calls at once. All methods are the main thread's."""
 
+    #: The thread that reads the channel in place of the main thread, whenever it is idle; 0: none.
+    reader: int
+
     def create(self, message: Message) -> bool:
         """Make the actor, and wait for it; see `Calls.create`."""
         ...
 
     def add(self, message: Message) -> None:
-        """Run a call as soon as its group has room. Does not wait."""
+        """Run a call as soon as its group has room. Does not wait. One thread at a time."""
         ...
 
     def cancel(self, id: int) -> bool:
@@ -95,6 +98,8 @@ class Threads:
     `ended` on such a thread: with SystemExit when a call has ended the worker, with ExitActor when one has ended the
     actor and those that had begun are over.
     """
+
+    reader = 0
 
     def __init__(
         self,

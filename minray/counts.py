@@ -15,29 +15,24 @@ class Counts:
 
     def __init__(self) -> None:
         self._held: dict[int, list[int]] = {}
-        #: What happened, in order: ``(id, 1)`` received, ``(id, 0)`` retained, ``id`` dropped.
-        self._noted: deque[tuple[int, int] | int] = deque()
+        #: What has happened since `settle`, in order: ``(id, 1)`` received, ``(id, 0)`` retained, ``id`` dropped.
+        self.noted: deque[tuple[int, int] | int] = deque()
 
     def receive(self, id: int) -> None:
         """The owner has counted one for us, and it is held until dropped."""
-        self._noted.append((id, 1))
+        self.noted.append((id, 1))
 
     def retain(self, id: int) -> None:
         """One more is held here."""
-        self._noted.append((id, 0))
+        self.noted.append((id, 0))
 
     def drop(self, id: int) -> None:
         """One less is."""
-        self._noted.append(id)
-
-    @property
-    def noted(self) -> bool:
-        """Whether something has happened since `settle`."""
-        return bool(self._noted)
+        self.noted.append(id)
 
     def settle(self) -> tuple[tuple[int, int], ...]:
         """What goes back to the owner by now. One thread at a time."""
-        noted = self._noted
+        noted = self.noted
         held = self._held
         back: list[tuple[int, int]] = []
         while noted:

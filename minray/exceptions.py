@@ -402,6 +402,10 @@ class RaySystemError(RayError):
         return f"System error: {self.client_exc}{trace}"
 
 
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
+    """An item of a generator was lost, and when the generator was run again it yielded fewer items than before."""
+
+
 class RayChannelError(RaySystemError):
     """A compiled graph was run after its `teardown`."""
 
@@ -416,10 +420,6 @@ class RayCgraphCapacityExceeded(RaySystemError):
 
 class RayDirectTransportError(RaySystemError):
     """Tensors could not be handed from GPU to GPU. minray does not do that."""
-
-
-class StreamingGeneratorReplayInconsistentError(RaySystemError):
-    """A generator that ran again yielded something else than before. minray does not compare."""
 
 
 class RuntimeEnvSetupError(_WithErrorMessage):

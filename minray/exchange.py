@@ -65,6 +65,8 @@ class Exchange:
     always_read = False
     #: The owner has given the worker up: it hears nothing more, and answers nothing.
     given_up = False
+    #: The thread whose event loop reads it whenever the loop is idle; 0: none.
+    reading_loop = 0
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -204,13 +206,15 @@ class Exchange:
 
     # -- requests that nobody waits for ---------------------------------------------------------------------------
 
-    def _notice(self, callback: Callable[[Message], None], op: int, *rest: Any) -> None:
-        """Ask, and call back with the answer on the thread that reads it."""
+    def _notice(self, callback: Callable[[Message], None], on_loop: bool, op: int, *rest: Any) -> None:
+        """Ask, and call back with the answer on the thread that reads it. `on_loop`: nobody but the calling thread's
+        event loop needs it, and only when that is idle."""
         number = next(self._numbers)
         self._requests[number] = _Notice(partial(self._noticed, callback), self.flush)
         self._pending.add(number)
         self._send((op, number, *rest))
-        self._hear()
+        if not (on_loop and self.reading_loop == get_ident()):
+            self._hear()
 
     def _hear(self) -> None:
         """Have some thread read: that of this process may be busy running a call."""

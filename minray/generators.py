@@ -164,7 +164,7 @@ class ObjectRefGenerator(Generic[T_co]):
             except RuntimeError:  # the loop was closed: nobody waits any more
                 return
 
-        self._session.when_ready(self._peek(), ready)
+        self._session.when_ready(self._peek(), ready, on_loop=True)
         try:
             await asyncio.wait_for(future, None if timeout is None or timeout < 0 else timeout)
         except asyncio.TimeoutError:

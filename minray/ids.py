@@ -20,6 +20,8 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from minray.core.numbering import NEXT, call_of
+
 __all__ = [
     "ActorClassID",
     "ActorID",
@@ -35,13 +37,14 @@ __all__ = [
 ]
 
 _JOB = b"\x01\x00\x00\x00"
-_INDEX = b"\x01\x00\x00\x00"
+_INDEX = 4
 _TASK_INT = 8
 _ACTOR_INT = 12
 _NO_ACTOR = b"\xff" * _ACTOR_INT + _JOB
 _NO_TASK = b"\xff" * _TASK_INT
 _OBJECT = 28
-_ANY = (1 << 8 * _OBJECT) - 1
+#: Ids that minray did not make are ints from here on.
+_OTHERS = 1 << 8 * _OBJECT
 
 
 class BaseID:
@@ -230,18 +233,18 @@ def creation_id(actor: int) -> TaskID:
 
 def id_to_bytes(id: int) -> bytes:
     """How an object's int is shown. The way back is `bytes_to_id`."""
-    if id >> 8 * _TASK_INT:  # negative, or not of minray's making
-        return (id & _ANY).to_bytes(_OBJECT, "big")
-    return task_id(id).binary() + _INDEX
+    if 0 <= id < _OTHERS:
+        return task_id(call_of(id)).binary() + (id // NEXT + 1).to_bytes(_INDEX, "little")
+    return (id & _OTHERS - 1).to_bytes(_OBJECT, "big")
 
 
 def bytes_to_id(data: bytes) -> int:
     """The int that `id_to_bytes` shows as these 28 bytes; -1 for those of nothing. What minray did not make becomes an
     int that no object has."""
-    found = _int_of(data.hex(), _TASK_INT, _NO_ACTOR + _INDEX)
-    if found is None:
-        return -1 if data == b"\xff" * _OBJECT else int.from_bytes(data, "big") | _ANY + 1
-    return found
+    call, index = data[:_TASK_INT], int.from_bytes(data[-_INDEX:], "little")
+    if data[_TASK_INT:-_INDEX] == _NO_ACTOR and index:
+        return int.from_bytes(call, "big") + (index - 1) * NEXT
+    return -1 if data == b"\xff" * _OBJECT else int.from_bytes(data, "big") | _OTHERS
 
 
 def _int_of(hex_id: str, size: int, rest: bytes) -> int | None:

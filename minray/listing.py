@@ -18,7 +18,7 @@ from minray.core.graph import TaskGraph
 from minray.core.objects import HANDLE
 from minray.core.placement import asked
 from minray.core.tasks import READY, WAITING, Actor, Task, Worker
-from minray.core.value import BUFFERED, ERROR, FAULT, ON_DISK, PICKLED, SPILLED, STORED, Value
+from minray.core.value import BUFFERED, ERROR, FAULT, PICKLED, SPILLED, STORED, Value, is_bytes
 from minray.ids import THE_JOB, TaskID, actor_id, creation_id, id_to_bytes, task_id
 
 Row = dict[str, Any]
@@ -182,7 +182,7 @@ class Listing:
                 "is_detached": template.lifetime == "detached",
                 "repr_name": "",
                 "num_restarts": actor.restarted,
-                "num_restarts_due_to_lineage_reconstruction": 0,
+                "num_restarts_due_to_lineage_reconstruction": actor.revived,
                 "num_restarts_due_to_node_preemption": 0,
             }
             if actor.death is not None:
@@ -205,7 +205,7 @@ class Listing:
         tasks = {id: task for task in self._graph.tasks.values() for id in task.returns}
         running = {id for worker in self._graph.scheduler.workers.values() for id in _running(worker)}
         for id, entry in self._graph.objects.entries.items():
-            if id >= ON_DISK:
+            if is_bytes(id):
                 continue  # the bytes of another
             handle = entry.value is HANDLE
             task = tasks.get(id)

@@ -35,19 +35,21 @@ class Monitor:
         self._threshold = threshold
         self._seconds = seconds
         self._decide = decide
-        self._over = threading.Event()
         self._above = False
-        self._thread = threading.Thread(target=self._watch, name="minray-memory", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         if self._seconds:
+            self._over = threading.Event()
+            self._thread = threading.Thread(target=self._watch, name="minray-memory", daemon=True)
             self._thread.start()
 
     def close(self, timeout: float) -> None:
         """End it, wherever it is called."""
-        self._over.set()
-        if self._seconds and threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        if self._thread is not None:
+            self._over.set()
+            if threading.current_thread() is not self._thread:
+                self._thread.join(timeout)
 
     def _watch(self) -> None:
         while not self._over.wait(self._seconds):

@@ -21,16 +21,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import count
 from threading import get_ident
 from time import perf_counter
 from typing import Any
 
-from minray.about import About
+from minray.about import TOKEN_BYTES, About
 from minray.backend import PoolConfig, WorkerPool
 from minray.calling import Codec
 from minray.carrying import Carrier
 from minray.core.graph import TaskGraph
-from minray.core.streams import FIRST_ITEM
 from minray.core.tasks import Worker
 from minray.core.terms import NO_ENVIRONMENT
 from minray.delivery import Delivery
@@ -56,15 +56,21 @@ CLOSE_SECONDS = 5.0
 #: How often, while idle workers beyond the CPUs may be stopped, or calls wait for others (s).
 SLOW_TICK_SECONDS = 1.0
 
-#: What the last run has used of the ids of workers and of streams' items, each of which names one thing in the life of
-#: a process.
-_used = (0, FIRST_ITEM)
+
+class Numbers:
+    """The next ids: of objects, of workers."""
+
+    def __init__(self) -> None:
+        self.ids = count(1)
+        self.last_worker = 0
 
 
 class Owner:
     """The owner of everything in the run."""
 
     runtime_env = NO_ENVIRONMENT
+    numbers = Numbers()  #: so that each names one thing in the life of a process
+    random_bytes = staticmethod(os.urandom)  #: what ids are made of that nobody else in the world has
 
     def __init__(
         self,
@@ -89,9 +95,9 @@ class Owner:
         self._noted: deque[int | Callable[[], object]] = deque()
         self._releasing = False  # references were dropped since the service thread last looked
         self._idle = False  # it sleeps until something comes, and has to be told of the next one
-        self._graph.scheduler.last_worker, self._graph.streams.next_id = _used
+        self._graph.scheduler.last_worker = self.numbers.last_worker
         self._naps = Naps(self._graph.scheduler)
-        self._namespace = namespace or os.urandom(16).hex()
+        self._namespace = namespace or self.random_bytes(16).hex()
         self.closed = False
         self._exiting = False
         self._reader = self._make_reader()
@@ -111,8 +117,8 @@ class Owner:
         except BaseException:
             pool.close()
             raise
-        about = About(self._graph, self._namespace)
-        places = Places(self._graph, about)
+        about = About(self._graph, self._namespace, self.random_bytes(TOKEN_BYTES))
+        places = Places(self._graph, about, self.random_bytes)
         self._serving.questions.update(about.questions)
         self._serving.questions.update(places.questions)
         listing = Listing(self._graph, about, pool.store.size if pool.store is not None else sys.getsizeof)
@@ -279,12 +285,11 @@ class Owner:
 
         Threads that wait get a RaySystemError, or end silently if the interpreter is `exiting`.
         """
-        global _used
         if self.closed:
             return
         self._exiting = exiting
         self.closed = True
-        _used = (self._graph.scheduler.last_worker, self._graph.streams.next_id)
+        self.numbers.last_worker = self._graph.scheduler.last_worker
         self._reader.close()
         self._delivery.stop(CLOSE_SECONDS)  # it takes microseconds
         self._pool.close()

@@ -5,7 +5,6 @@ All answers are plain values, and are given under the runtime's lock.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,9 +27,11 @@ _RANDOM_BYTES = 14
 class Places:
     """The nodes of a run as users see them, and its placement groups."""
 
-    def __init__(self, graph: TaskGraph, about: About) -> None:
+    def __init__(self, graph: TaskGraph, about: About, random_bytes: Callable[[int], bytes]) -> None:
+        """`random_bytes(number)`: what the ids of placement groups are made of."""
         self._graph = graph
         self._about = about
+        self._random_bytes = random_bytes
         self._infos: dict[int, NodeInfo] = {}
         self.questions: dict[str, Callable[..., Any]] = {
             "resources": lambda _, available: self.resources(available),
@@ -107,7 +108,7 @@ class Places:
         selectors: tuple[Selector, ...],
         target: Selector,
     ) -> str:
-        id = os.urandom(_RANDOM_BYTES).hex() + THE_JOB.hex()
+        id = self._random_bytes(_RANDOM_BYTES).hex() + THE_JOB.hex()
         group = Group(id, bundles, strategy, (self._about.namespace, name) if name else None, selectors, target)
         self._graph.placement.created(group)
         return id

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic, sleep
 
@@ -42,6 +43,16 @@ class Waiting:
         self.reply: object = None
         self.thread = 0  # whose wait it is, if that may have to be broken off
         self.broken = False  # it is: KeyboardInterrupt
+
+    def sleep(self) -> None:
+        """Wait without reading: others do."""
+        gate = self.gate = threading.Lock()
+        gate.acquire()
+        try:
+            if not self.done:
+                _sleep(gate, -1)
+        finally:
+            self.gate = None
 
     def finish(self) -> None:
         """It is over. Called by whoever reads, once or more."""
@@ -239,7 +250,7 @@ class Reader:
         """Whether the service thread leads, and so sleeps until something comes or wakes it."""
         return self._serving
 
-    def lock(self) -> Apart:
+    def lock(self) -> AbstractContextManager[None]:
         """A lock for what those who read change as well."""
         return Apart(self._inside)
 

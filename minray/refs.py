@@ -162,7 +162,7 @@ class ObjectRef(Generic[T_co]):
             except RuntimeError:  # the loop was closed: nobody waits any more
                 return
 
-        self._session.fetch(self._id, ready)
+        self._session.fetch(self._id, ready, on_loop=True)
         return future
 
     def __await__(self) -> Generator[Any, None, T_co]:

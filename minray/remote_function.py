@@ -15,6 +15,7 @@ from typing_extensions import ParamSpec, TypeVar, Unpack
 
 from minray import interrupts
 from minray import options as _options
+from minray.core.numbering import results_of
 from minray.generators import ObjectRefGenerator
 from minray.refs import ObjectRef
 from minray.returns import DYNAMIC, keeps_group_size, number_of_returns
@@ -87,7 +88,7 @@ class RemoteFunction(Remote[P, Out], Generic[P, R, Out]):
         if count < 0:
             ref: ObjectRef[Any] = ObjectRef(first, session)
             return ref if count == DYNAMIC else ObjectRefGenerator(ref, session)
-        return [ObjectRef(id, session) for id in range(first, first + count)] if count else None
+        return [ObjectRef(id, session) for id in results_of(first, count)] if count else None
 
     if not TYPE_CHECKING:  # to a type checker, `remote` is what `Remote` says
         remote = _submit

@@ -19,6 +19,7 @@ from time import perf_counter
 from types import GeneratorType
 from typing import Any, NoReturn
 
+from minray.calling import Gone
 from minray.client import Client
 from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
@@ -32,6 +33,10 @@ from minray.yielding import Missing, Producers, draw, dynamic
 
 #: CUDA's variable of the GPUs that a process may use.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def _nothing() -> None:
+    """Nobody has calls that could begin."""
 
 
 class ExitActor(BaseException):
@@ -50,12 +55,13 @@ class Calls:
         self._blobs: dict[bytes, tuple[bytes, str]] = {}  # with the names, until they are needed
         self._loading = threading.Lock()
         self.producers = Producers(client)
-        self._visible = os.environ.get(_VISIBLE)
+        self._visible = None if client.in_process else os.environ.get(_VISIBLE)
         self.actor: Any = None
         self.is_async = False
         self._actor_id = 0
         self.interruptible: Interruptible | None = None  # calls the functions of tasks
         self.cancelled: set[int] = set()  # calls that somebody has cancelled, from then until they are over
+        self.stall: Callable[[], None] = _nothing  # have no more calls begin until the owner says so
         self.leaving: set[int] = set()  # calls that have ended the actor, whatever they return or raise now
 
     def learn(self, key: bytes, blob: bytes, name: str) -> None:
@@ -93,7 +99,8 @@ class Calls:
             else:
                 function = self.method(target)
             current_call.set((id, name, function, target if op == m.CALL else ""))
-            positional, keywords = self.client.arguments(args, where, ids, deps)
+            arguments = self.client.arguments if op == m.RUN else self.codec.arguments
+            positional, keywords = arguments(args, where, ids, deps)
             del message, args, deps  # what the user drops inside the call is gone
             if op == m.RUN and self.interruptible is not None:
                 result = self.interruptible.run(id, function, positional, keywords)
@@ -118,6 +125,8 @@ class Calls:
             del result, positional, keywords
         except ExitActor:
             raise
+        except Gone as gone:
+            self.stalled(id, gone)
         except SystemExit as end:
             self.leave_if_asked(id)
             if op == m.CALL and ends_well(end):
@@ -148,6 +157,12 @@ class Calls:
             if value[0] >= STORED or value[2]:
                 held += self.client.hold(id, value)
         return held
+
+    def stalled(self, id: int, gone: Gone) -> None:
+        """An actor's call cannot begin, as an argument is gone, which this very actor may have to make again."""
+        self.stall()
+        self.client.post((m.GONE, gone.id, gone.location))
+        self.client.post((m.STALLED, id))
 
     def over(self, held: list[int]) -> None:
         """The call is over: let go what came with it, and send what was posted."""
@@ -288,6 +303,7 @@ class Calls:
         self._actor_id = id
         self.is_async = bool(extra and extra.get("async"))
         self.client.leave = self.exit_actor
+        self.producers.cancelled = self.cancelled
         self.give(extra)
         if self._label is not None:
             self._label(name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
 from time import sleep
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from minray.backend import PoolConfig, WorkerPool
 from minray.calling import EncodedCall, Gone
 from minray.client import ID_BITS, NO_ACTOR
 from minray.code import make_code
+from minray.core.numbering import call_of
 from minray.core.tasks import Call
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.core.value import FIRST_ERROR, SPILLED, STORED, Value
@@ -38,9 +38,6 @@ PUMP_EVERY = 32
 HEAR_SECONDS = 0.0005
 HEAR_TIMES = 4000
 
-#: The next ids: each names one thing in the life of a process.
-_ids = count(1)
-
 
 class Runtime(Owner):
     """`minray.session.Session` in the driver."""
@@ -54,6 +51,7 @@ class Runtime(Owner):
         """As for `Owner`."""
         self._backlog = 0  # calls in a row that were submitted and could not be sent
         self._shares = not config.isolate
+        self._ids = self.numbers.ids
         super().__init__(pool, config, *rest)
 
     # -- Session: calls -------------------------------------------------------------------------------------------
@@ -63,7 +61,7 @@ class Runtime(Owner):
         graph = self._graph
         if self._shares and call[2]:
             self._hear_of(call[2])
-        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        id = next(self._ids) if template.stream is None else take(self._ids, 2)
         if self._is_deciding():
             self._note(self._submitted, id, template, call)
             return id
@@ -92,7 +90,7 @@ class Runtime(Owner):
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         if self._shares:
             self._hear_of((actor, *call[2]))
-        id = next(_ids) if template.counted == 1 else take(_ids, template.counted)
+        id = next(self._ids) if template.stream is None else take(self._ids, 2)
         if self._is_deciding():
             self._note(self._called, id, actor, template, call)
             return id
@@ -114,7 +112,7 @@ class Runtime(Owner):
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         call = self._codec.call(args, kwargs, template.name, self._put_arguments)
         site = caller()
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             if template.registered_name is not None:
                 raise would_wait()  # to know whether the name is taken
@@ -144,7 +142,7 @@ class Runtime(Owner):
             self._reader.pump()
 
     def _put_arguments(self, value: Value) -> int:
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             self._note(self._graph.stored, id, value)
             return id
@@ -193,7 +191,7 @@ class Runtime(Owner):
     def put(self, value: Any) -> int:
         encoded = self._codec.value(value, "the put value")
         graph = self._graph
-        id = next(_ids)
+        id = next(self._ids)
         if self._is_deciding():
             self._note(self._graph.stored, id, encoded)
             return id
@@ -244,7 +242,7 @@ class Runtime(Owner):
             return
         for id in ids:
             for _ in range(HEAR_TIMES):
-                if id in self._entries or id >> ID_BITS not in self._graph.scheduler.workers:
+                if id in self._entries or call_of(id) >> ID_BITS not in self._graph.scheduler.workers:
                     break
                 self._reader.pump()
                 if id not in self._entries:
@@ -345,10 +343,10 @@ class Runtime(Owner):
                 "minray.shutdown() has ended the run while this thread was waiting for an object of it."
             )
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
         self.when_ready(id, partial(callback, partial(self.get, [id], None)))
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
         if self._is_deciding():
             self._note(self._watched, id, callback)
             return

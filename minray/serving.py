@@ -15,6 +15,7 @@ from minray.core.cancelling import cancel
 from minray.core.graph import TaskGraph
 from minray.core.memory import FULL
 from minray.core.objects import Watch
+from minray.core.stalling import stalled
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
 from minray.exceptions import ActorAlreadyExistsError, DeadlockError
@@ -78,6 +79,7 @@ class Serving:
             m.FETCH: self._on_get,
             m.AT: self._on_at,
             m.GONE: lambda _, msg: graph.lineage.lost(msg[1], msg[2]),
+            m.STALLED: lambda worker, msg: stalled(graph, worker, msg[1]),
             m.READY: self._on_ready,
             m.FORGET: self._on_forget,
             m.RELEASE: self._on_release,

@@ -86,17 +86,18 @@ class Session(Protocol):
         """Look a named actor up. The id is not counted for the caller. ValueError: there is none."""
         ...
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
         """Call ``callback(read)`` once, from any thread, when the object is ready or failed (perhaps at once).
 
         ``read()`` does what `get` does, in a list of one, and never blocks; `callback` itself must not block either.
+        `on_loop`: whoever needs it waits on the event loop of the calling thread, which does other things meanwhile.
         """
         ...
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
         """Call `callback` once, from any thread, when the object is ready or failed (perhaps at once).
 
-        `id` need not be counted for the caller. `callback` must not block.
+        `id` need not be counted for the caller. `callback` must not block. `on_loop` as for `fetch`.
         """
         ...
 

@@ -54,8 +54,11 @@ class Worker:
         self._work = Waiting()
         self._calls = Calls(self.client, label)
         self._several: Concurrency | None = None  # of an actor that runs several calls at once
+        self._moving = False  # the main thread has a message in hand
+        self._stalled = False  # nothing is begun: what was sent by now is sent again
         self._exiting = False
         self._ending: BaseException | None = None  # raised on another thread than the main one
+        self._calls.stall = self._stall
         self.client.on_work(self._take)
 
     def run(self, own_process: bool = False) -> None:
@@ -93,19 +96,27 @@ class Worker:
 
     def _step(self) -> None:
         todo = self._todo
+        self._moving = True
         try:
             message = todo.popleft()
         except IndexError:
-            self._work.done = False
+            self._moving = self._work.done = False
             if self._several is None:
                 self._calls.cancelled.clear()  # these came when their calls were over
             self.client.flush()
-            if not todo and not self._exiting:
+            if todo or self._exiting:
+                return
+            if self._several is not None and self._several.reader:
+                self._work.sleep()
+            else:
                 self.client.reader.wait(self._work)
             return
         op = message[0]
         if op == m.RUN or op == m.CALL:
-            self._run(message)
+            if not self._stalled:
+                self._run(message)
+        elif op == m.RESUME:
+            self._stalled = False
         elif op == m.ENV:
             self._dress(message)
         elif op == m.CREATE:
@@ -117,8 +128,13 @@ class Worker:
     def _take(self, messages: list[Message]) -> None:
         """Sort what came in: called by whichever thread reads."""
         todo = self._todo
+        several = self._several
+        waking = several is None or not several.reader  # the main thread
         for message in messages:
-            if message[0] == m.RECALL:
+            # Not before those that the main thread is about to add: they begin in the order in which they came.
+            if message[0] == m.CALL and several is not None and several.reader and not (todo or self._moving):
+                several.add(message)
+            elif message[0] == m.RECALL:
                 self.recall()
             elif message[0] == m.CODE:  # at once: in the queue a recall could put it behind the call that needs it
                 self._calls.learn(message[1], message[2], message[3])
@@ -135,7 +151,9 @@ class Worker:
                 self._calls.producers.taken(message[1], message[2])
             else:
                 todo.append(message)
-        self._work.finish()
+                waking = True
+        if waking:
+            self._work.finish()
 
     def _room(self, amount: int) -> None:
         """More memory for values, or a request for what is not used."""
@@ -171,6 +189,7 @@ class Worker:
     def _cancel(self, id: int) -> None:
         """Hand back a call that has not been begun, or interrupt it. Any thread."""
         self._calls.cancelled.add(id)  # first: it may be about to begin
+        self._calls.producers.look_again()
         for message in tuple(self._todo):
             if message[0] in (m.RUN, m.CALL) and message[1] == id:
                 try:
@@ -214,11 +233,16 @@ class Worker:
     def _run(self, message: Message) -> None:
         if self._several is not None:
             self._several.add(message)
+            self._moving = False
             return
         try:
             self._calls.run(message)
         except ExitActor:
             self._exit_actor()
+
+    def _stall(self) -> None:
+        # Where several calls run at once, none is behind another.
+        self._stalled = self._several is None
 
     def _create(self, message: Message) -> None:
         extra = message[8]
@@ -230,6 +254,9 @@ class Worker:
             else:
                 self._several = self._start_several(extra)
                 created = self._several.create(message)
+                if self._several.reader:
+                    self.client.always_read = False
+                    self.client.reading_loop = self._several.reader
         except ExitActor:
             self._exit_actor()
         else:
@@ -255,11 +282,20 @@ class Worker:
         if extra["async"]:
             from minray.looping import Loops  # asyncio takes 20 ms to import
 
-            return Loops(extra["limits"], self._calls, self._enter, self._ended, self._give_back)
+            watch = partial(self._link.watch, readable=self.client.reader.pump)
+            return Loops(
+                extra["limits"], self._calls, self._enter, self._ended, self._give_back, watch, self._unwatched
+            )
         self.client.alone = False
         from minray.concurrency import Threads
 
         return Threads(extra["limits"], self._calls, self._enter, self._ended)
+
+    def _unwatched(self) -> None:
+        """The event loop that has read the channel is gone: the main thread does again."""
+        self.client.always_read = True
+        self.client.reading_loop = 0
+        self._work.finish()
 
     def _enter(self) -> None:
         """A thread begins to run calls."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from time import perf_counter, sleep
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from minray.core.value import STORED, Value
@@ -57,6 +58,8 @@ class Producers:
         self.shared: Quota | None = None  # the actor's
         self.batch_seconds = BATCH_SECONDS  # below zero: nothing waits for company
         self.turn: Callable[[str], None] | None = None  # lets others go on when something was yielded
+        #: Calls that end with their next item: those that were cancelled and cannot be interrupted (actors').
+        self.cancelled: Container[int] = ()
         self._lock = client.reader.lock()
         self._open: dict[int, Producer] = {}  # those that may have to wait for their readers
         self._waiting: list[Waiting | _Awaited] = []
@@ -72,15 +75,19 @@ class Producers:
             iterator = iter(items)
             while True:
                 if producer.shared is not None:
-                    self._wait(producer.cannot_begin)
+                    self._wait(producer.cannot_begin, task)
                 try:
                     item = _next(iterator)
                 except StopIteration:
                     break
+                if task in self.cancelled:
+                    if isinstance(iterator, GeneratorType):
+                        iterator.close()
+                    break
                 producer.add(item)
                 del item
                 if producer.must_wait():
-                    self._wait(producer.must_wait)
+                    self._wait(producer.must_wait, task)
         finally:
             self._leave(producer)
 
@@ -133,9 +140,9 @@ class Producers:
                 producer.stop()
                 if self.shared is None or not producer.unread:
                     self._open.pop(producer.task, None)
-            self._look_again()
+            self.look_again()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Something has changed that somebody may wait for."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
@@ -162,14 +169,14 @@ class Producers:
                 producer.count(-number)
             if producer.over and not producer.unread:
                 del self._open[task]
-        self._look_again()
+        self.look_again()
 
-    def _wait(self, must_wait: Callable[[], bool]) -> None:
-        """Block the calling thread while `must_wait()`, which is asked again whenever something was taken."""
+    def _wait(self, must_wait: Callable[[], bool], task: int) -> None:
+        """Block the thread that runs `task` while `must_wait()`, which is asked again whenever something was taken."""
         while True:
             waiting = Waiting()
             with self._lock:
-                if not must_wait():
+                if not must_wait() or task in self.cancelled:
                     return
                 self._waiting.append(waiting)
             self.client.reader.wait(waiting)
@@ -241,7 +248,7 @@ class Producer:
         self.over = False
         self.unread = 0  # as far as the owner has said, where there are quotas
         self._own = Quota(how["stream"]) if how["stream"] else None
-        self.shared = producers.shared
+        self.shared = None if "again" in how else producers.shared  # nobody reads what takes the place of lost items
         self._begun = False
         self.quotas = [quota for quota in (self._own, self.shared) if quota is not None]
         self._group = how["per_yield"]

@@ -7,12 +7,16 @@ import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minray.backend import interruptible
 from minray.wire.framing import Framer, frame
 from minray.wire.messages import Message
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Bytes read at a time. What fits is read with one call; more would be a large allocation for each small message.
 _CHUNK = 65536
@@ -141,6 +145,13 @@ class WorkerEnd:
 
     def wake(self) -> None:
         os.write(self._wake_w, b"x")
+
+    def watch(self, loop: asyncio.AbstractEventLoop, readable: Callable[[], None]) -> bool:
+        try:
+            loop.add_reader(self._sock.fileno(), readable)
+        except NotImplementedError:  # the loop of Windows
+            return False
+        return True
 
 
 class Poller:

@@ -36,7 +36,7 @@ def _follow(pool: SimPool, task: Any, seen: list[str], lines: list[str]) -> Fibe
     """Why a call has not ended, and the fiber that this leads to."""
     visited: set[int] = set()
     while len(lines) < LINES:
-        label = pool.label(task.id)
+        label = pool.names.label(task.id)
         why, others = pool.owner.awaits(task)
         running = next((one for one in pool.simulation.fibers.values() if _runs(one, label)), None)
         if running is not None:

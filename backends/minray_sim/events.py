@@ -23,8 +23,6 @@ WAKE = "wake"  #: a sleep is over
 TIMEOUT = "timeout"  #: a wait is over without result
 FAULT = "fault"  #: something breaks
 
-#: Those that begin on an empty stack.
-FRESH = frozenset({START, CALL, THREAD})
 #: Those in which time passes.
 TIMED = frozenset({WAKE, TIMEOUT})
 
@@ -38,12 +36,13 @@ class Event:
 
     # Most events need few of these: what a class has costs nothing to make.
     fiber: Fiber | None = None
-    act: Callable[[], None] | None = None
+    act: Callable[[Event], None] | None = None  # what happens, if it is not that a fiber goes on; given the event
     place: Any = None
     subject: Any = None
     cause = 0
     since = 0.0
     key = 0
+    fresh = False  # it begins on an empty stack
     agent_of: Callable[[Event], str] | None = None
     _label: str | None = None
 

@@ -12,7 +12,6 @@ An actor that may be restarted is, when its worker dies.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minray_sim.events import CALL, FAULT, START, TIMEOUT, Event
@@ -86,7 +85,7 @@ class Faults:
         if left.get("object"):
             pool = self.pool
             ids = pool.owner.losable()[:OBJECTS]
-            found += [_fault("object", f"{pool.label(id)} is lost", partial(pool.owner.lose, id)) for id in ids]
+            found += [_fault("object", f"{pool.names.label(id)} is lost", _losing(pool.owner, id)) for id in ids]
         if left.get("timeout"):
             for fiber in simulation.timers:
                 if fiber.timer == TIMEOUT and fiber.event is None and not (fiber.place and fiber.place.gone):
@@ -118,9 +117,13 @@ class Faults:
 
 def _fault(kind: str, what: str, act: Callable[[], None]) -> Event:
     event = Event(FAULT, 0, what)
-    event.act, event.subject = act, kind
+    event.act, event.subject = lambda _: act(), kind
     return event
 
 
+def _losing(owner: Any, id: int) -> Callable[[], None]:
+    return lambda: owner.lose(id)
+
+
 def _death(place: Place, when: str, label: str) -> Event:
-    return _fault("death", f"death {when} {label}", partial(place.end, f"a fault: death {when} {label}", True))
+    return _fault("death", f"death {when} {label}", lambda: place.end(f"a fault: death {when} {label}", killed=True))

@@ -1,20 +1,9 @@
-"""Threads of which one runs at a time: each hands its turn to the next, and sleeps until it is given it back.
-
-      driver ──block──> picks the next event ──┬─ a fiber that sleeps: wakes it, sleeps
-                                               ├─ a fresh call: gives it to an idle host, sleeps
-                                               └─ a message: deals with it here, picks again
-      host   ──the call's code, to its end or until it blocks──> picks the next event ── ... the same
-
-Who gives up its turn picks the next event itself, on its own stack, and wakes exactly one thread. So calls that run to
-their end follow each other on one host without a switch, which costs 10 to 20 us.
-"""
+"""Threads of which one runs at a time (`minray_sim.turns`), and those that are kept for them."""
 
 from __future__ import annotations
 
 import _thread
-import contextvars
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minray_sim import active
@@ -22,7 +11,7 @@ from minray_sim.events import Event
 from minray_sim.outside import HOST
 
 if TYPE_CHECKING:
-    from minray_sim.simulation import Simulation
+    from minray_sim.turns import Turns
 
 
 class Ended(SystemExit):
@@ -45,8 +34,8 @@ class Fiber:
     resumed = 0
     done = False
 
-    def __init__(self, simulation: Simulation, name: Event | str, gate: Any, place: Any = None) -> None:
-        self.simulation = simulation
+    def __init__(self, turns: Turns, name: Event | str, gate: Any, place: Any = None) -> None:
+        self._turns: Turns | None = turns
         self._name = name  # or the event in which it has begun
         self.gate = gate  # its thread sleeps on it
         self.place = place  # the worker that it belongs to
@@ -61,7 +50,13 @@ class Fiber:
 
     def release(self) -> None:
         """What it waits for is there. So called because a `Waiting` takes it for a lock (`Waiting.gate`)."""
-        self.simulation.enable(self)
+        if self._turns is not None:
+            self._turns.enable(self)
+
+    def end(self) -> None:
+        """It has run to its end, and refers to nothing of the run."""
+        self.done = True
+        self._turns = None
 
     def __repr__(self) -> str:
         return f"<Fiber {self.label}>"
@@ -73,7 +68,7 @@ class Host:
     def __init__(self) -> None:
         self.gate = _thread.allocate_lock()
         self.gate.acquire()
-        self.job: tuple[Simulation, Event] | None = None
+        self.job: tuple[Turns, Event] | None = None
         self.thread = threading.Thread(target=self._serve, name=HOST, daemon=True)
         self.thread.start()
         self.ident = self.thread.ident or 0
@@ -83,9 +78,9 @@ class Host:
             self.gate.acquire()
             if self.job is None:
                 return
-            (simulation, event), self.job = self.job, None
-            simulation.serve(self, event)
-            del simulation, event
+            (turns, event), self.job = self.job, None
+            turns.serve(self, event)
+            del turns, event
 
     def end(self) -> None:
         self.job = None
@@ -111,8 +106,3 @@ class Hosts:
     def close(self) -> None:
         while self.idle:
             self.idle.pop().end()
-
-
-def in_own_context(function: Callable[[], None]) -> None:
-    """Call `function` where no context variable of earlier calls is set."""
-    contextvars.Context().run(function)

@@ -10,6 +10,7 @@ import asyncio.events
 from typing import Any
 
 from minray_sim import active
+from minray_sim.coroutines import Numbered
 from minray_sim.fibers import Fiber
 
 #: After so many rounds in which the loop had work of its own, others get a turn.
@@ -47,7 +48,7 @@ class _Selector:
         """Nothing is open."""
 
 
-class SimLoop(asyncio.BaseEventLoop):
+class SimLoop(Numbered, asyncio.BaseEventLoop):
     """An event loop of the simulation."""
 
     def __init__(self) -> None:

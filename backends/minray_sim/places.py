@@ -1,7 +1,7 @@
 """A worker of the simulation: calls wait here for their turn, and answers for theirs.
 
       pool.send ──CALL──> lines: {caller: [call, call]} ──(event: call)──> SteppedWorker.step, on a host
-      owner <──(event: end)── answers: [DONE] <── link.send ── the call's last word
+      owner <──(event: end)── answers: [DONE] <──── send ──── the call's last word
 
 Calls of one caller keep their order, those of different callers may come in any. What is no call (code, an answer to a
 `get`) is heard at once: that a thread goes on is an event of its own.
@@ -21,6 +21,7 @@ from minray_sim.events import CALL, END, START, Event
 
 if TYPE_CHECKING:
     from minray_sim.pool import SimPool
+    from minray_sim.simulation import Simulation
 
 #: What a call seems to take at least (s): too long for others to be sent ahead of it, so that every task that waits is
 #: the scheduler's, and every one that was sent can begin.
@@ -29,33 +30,16 @@ CALL_SECONDS = 0.1
 _ANSWERS = frozenset({m.DONE, m.FAILED, m.CREATED})
 
 
-class _Link:
-    """A worker's end of its channel to the owner."""
-
-    def __init__(self, place: Place, pool: SimPool) -> None:
-        self.stepper = pool
-        self._place = place
-
-    def send(self, messages: list[Message]) -> None:
-        self._place.say(messages)
-
-    def receive(self, timeout: float | None) -> list[Message]:
-        return []  # what comes is heard when it comes
-
-    def wake(self) -> None:
-        self._place.look()
-
-
 class _Interruptible:
     """Runs tasks; a cancelled one is interrupted where it next goes on."""
 
-    def __init__(self, place: Place, pool: SimPool, cancelled: Container[int]) -> None:
+    def __init__(self, place: Place, simulation: Simulation, cancelled: Container[int]) -> None:
         self._place = place
-        self._pool = pool
+        self._simulation = simulation
         self._cancelled = cancelled
 
     def run(self, id: int, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        fiber = self._pool.simulation.running
+        fiber = self._simulation.running
         assert fiber is not None
         if id in self._cancelled:  # since it left the queue
             raise KeyboardInterrupt
@@ -66,18 +50,22 @@ class _Interruptible:
             fiber.call = 0
 
     def interrupt(self, id: int) -> None:
-        simulation = self._pool.simulation
+        simulation = self._simulation
         for fiber in simulation.fibers.values():
             if fiber.call == id and fiber.place is self._place:
                 simulation.interrupt(fiber)
 
 
 class Place:
-    """One worker, and what waits for it."""
+    """One worker, and what waits for it. It is the worker's link to the owner, too."""
 
-    def __init__(self, number: int, pool: SimPool) -> None:
+    def __init__(self, number: int, order: int, pool: SimPool) -> None:
+        """`order`: it is the how-manieth of its run."""
         self.number = number
-        self.pool = pool
+        self._order = order
+        self._names = pool.names
+        self.stepper = pool
+        self._simulation = pool.simulation
         self.dead = False
         self.busy = False  # with a call; one that runs several never is
         self._actor = 0
@@ -91,16 +79,16 @@ class Place:
         self._begun: dict[int, float] = {}  # when the calls that are under way did
         self._answers: deque[Message] = deque()
         self.answer: Event | None = None
-        self.worker = SteppedWorker(number, _Link(self, pool), None, True, in_process=True)
+        self.worker = SteppedWorker(number, self, None, True, in_process=True)
 
     @property
     def label(self) -> str:
         """What it is known by: its actor, if it is one's."""
-        return self.pool.label(self._actor) if self._actor else f"worker {self.number - self.pool.first_worker}"
+        return self._names.label(self._actor) if self._actor else f"worker {self._order}"
 
     def begin(self) -> None:
         """Come up."""
-        self.worker.begin(partial(_Interruptible, self, self.pool))
+        self.worker.begin(partial(_Interruptible, self, self._simulation))
 
     # -- from the owner -------------------------------------------------------------------------------------------
 
@@ -123,21 +111,22 @@ class Place:
             self.worker.hear([message])
 
     def _queue(self, op: int, message: Message) -> None:
-        pool = self.pool
-        event = Event(CALL if op == m.CALL else START, pool.simulation.number(), pool.name_event)
+        event = Event(CALL if op == m.CALL else START, self._simulation.number(), self._names.of_event)
         event.place = self
         event.subject = message
-        event.act = partial(self._run, event)
+        event.act = self._run
+        event.fresh = True
         if op == m.CREATE:
             self.is_actor = True
             self._actor = message[1]
         elif op == m.CALL:
-            event.agent_of = pool.agent_of
-            event.key = 1 + pool.owner.line_of(message[1])
+            event.agent_of = self._names.agent_of
+            event.key = 1 + self.stepper.owner.line_of(message[1])
         line = self._lines.get(event.key)
         if line is None:
-            line = self._lines[event.key] = deque()
-        line.append(event)
+            self._lines[event.key] = deque((event,))
+        else:
+            line.append(event)
         self._offer()
 
     def _offer(self) -> None:
@@ -148,22 +137,24 @@ class Place:
         for key, line in self._lines.items():
             if key not in offered and (self.created or line[0].kind == START):
                 offered[key] = line[0]
-                self.pool.simulation.add(line[0])
+                self._simulation.add(line[0])
 
     def _withdraw(self) -> None:
         """None of them can, for now."""
         for event in self._offered.values():
-            self.pool.simulation.remove(event)
+            self._simulation.remove(event)
         self._offered.clear()
 
     def _take(self, event: Event) -> None:
         """Take a call out of its line."""
-        if self._offered.get(event.key) is event:
-            del self._offered[event.key]
-        line = self._lines[event.key]
-        line.remove(event)
-        if not line:
-            del self._lines[event.key]
+        key = event.key
+        if self._offered.get(key) is event:
+            del self._offered[key]
+        line = self._lines[key]
+        if len(line) == 1:
+            del self._lines[key]
+        else:
+            line.remove(event)
 
     def recall(self) -> None:
         """Hand back the tasks that have not begun."""
@@ -173,7 +164,7 @@ class Place:
         if not self.is_actor and 0 in self._lines:
             self._withdraw()
             back = [event.subject[1] for event in self._lines.pop(0)]
-        self.say([(m.RETURNED, tuple(back))])
+        self.send([(m.RETURNED, tuple(back))])
 
     def _cancel(self, message: Message) -> None:
         id = message[1]
@@ -181,10 +172,10 @@ class Place:
             for event in line:
                 if event.subject[0] != m.CREATE and event.subject[1] == id:
                     if self._offered.get(event.key) is event:
-                        self.pool.simulation.remove(event)
+                        self._simulation.remove(event)
                     self._take(event)
                     self._offer()
-                    self.say([(m.RETURNED, (id,))])
+                    self.send([(m.RETURNED, (id,))])
                     return
         if any(answer[0] in _ANSWERS and answer[1] == id for answer in self._answers):
             self._too_late.add(id)
@@ -196,9 +187,7 @@ class Place:
     def _run(self, event: Event) -> None:
         """Run a call to its end; on a host."""
         self._take(event)
-        event.act = None  # which holds the event
-        self._begun[event.subject[1]] = self.pool.simulation.now
-        event.act = None  # which holds the event
+        self._begun[event.subject[1]] = self._simulation.now
         if event.kind == CALL and self.worker.concurrent:
             self._offer()
             self.worker.step(event.subject)
@@ -228,9 +217,9 @@ class Place:
         if not self.dead and not self.busy and self.worker.end is not None and not self._answers:
             self.end(self.worker.end)
 
-    # -- to the owner ---------------------------------------------------------------------------------------------
+    # -- to the owner: `minray.backend.Link` ----------------------------------------------------------------------
 
-    def say(self, messages: list[Message]) -> None:
+    def send(self, messages: list[Message]) -> None:
         """Tell the owner, at once; from the answer of a call on when that event comes."""
         if self.dead:
             raise EOFError("this worker was ended")
@@ -238,9 +227,9 @@ class Place:
         if not answers and messages[0][0] not in _ANSWERS:
             at = next((at for at, message in enumerate(messages) if message[0] in _ANSWERS), len(messages))
             if at == len(messages):
-                self.pool.hear(self.number, messages)
+                self.stepper.hear(self.number, messages)
                 return
-            self.pool.hear(self.number, messages[:at])
+            self.stepper.hear(self.number, messages[:at])
             messages = messages[at:]
         if self._offered and not self.worker.concurrent:
             self._withdraw()
@@ -248,16 +237,28 @@ class Place:
         if self.answer is None:
             self._announce()
 
+    def receive(self, timeout: float | None) -> list[Message]:
+        """What comes is heard when it comes."""
+        return []
+
+    def watch(self, loop: Any, readable: Any) -> bool:
+        """No event loop need read."""
+        return False
+
+    def wake(self) -> None:
+        """The worker may have ended."""
+        self.look()
+
     def _announce(self) -> None:
         """The next answer can reach the owner."""
-        pool = self.pool
-        event = self.answer = Event(END, pool.simulation.number(), pool.name_event)
+        simulation = self._simulation
+        event = self.answer = Event(END, simulation.number(), self._names.of_event)
         event.place = self
         event.subject = self._answers[0]
         event.act = self._deliver
-        pool.simulation.add(event)
+        simulation.add(event)
 
-    def _deliver(self) -> None:
+    def _deliver(self, _: Event) -> None:
         answers = self._answers
         messages = [self._timed(answers.popleft())]
         while answers and answers[0][0] not in _ANSWERS:
@@ -265,7 +266,7 @@ class Place:
         self.answer = None
         if messages[0][0] == m.CREATED and messages[0][2] is None:
             self.created = True
-        self.pool.hear(self.number, messages)
+        self.stepper.hear(self.number, messages)
         if self.dead:
             return
         if answers:
@@ -282,7 +283,7 @@ class Place:
     def lose_answer(self) -> None:
         """The owner hears that the call has failed, of itself and not in its code, and runs it again if it may."""
         id = self._answers[0][1]
-        self._answers[0] = (m.FAILED, id, reply_lost(self.pool.label(id), self.is_actor), True, 0.0)
+        self._answers[0] = (m.FAILED, id, reply_lost(self._names.label(id), self.is_actor), True, 0.0)
 
     def answer_is_cancelled(self) -> bool:
         """Whether the next answer is that of a call which was cancelled when it had run already."""
@@ -298,11 +299,11 @@ class Place:
         begun = self._begun.pop(message[1], None)
         if begun is None or message[0] == m.CREATED:
             return message
-        return (*message[:-1], CALL_SECONDS + self.pool.simulation.now - begun)
+        return (*message[:-1], CALL_SECONDS + self._simulation.now - begun)
 
     def end(self, cause: str, killed: bool = False) -> None:
         """It has ended, or is ended: nothing of it is heard any more but that. `killed`: and nothing runs on."""
-        simulation = self.pool.simulation
+        simulation = self._simulation
         self._withdraw()
         if self.answer is not None:
             simulation.remove(self.answer)
@@ -315,6 +316,12 @@ class Place:
                 if fiber.place is self and fiber.event is not None:
                     simulation.remove(fiber.event)
                     fiber.event = None
-        self.pool.forget(self)
+        self.stepper.forget(self)
         self.worker.stop()
-        self.pool.hear(self.number, [(m.LOST, cause)])
+        self.stepper.hear(self.number, [(m.LOST, cause)])
+
+    def close(self) -> None:
+        """The run is over: only its name is asked for any more."""
+        self.dead = self.gone = True
+        self.worker.close()
+        del self.worker, self.stepper, self._simulation

@@ -9,8 +9,8 @@ from minray.backend import NodeInfo, PoolConfig
 from minray.stepping import SteppedRuntime, Waiting, running_call
 from minray.wire.messages import Message
 from minray_sim import deadlock
-from minray_sim.events import Event
 from minray_sim.fibers import Hosts
+from minray_sim.names import Names
 from minray_sim.places import Place
 from minray_sim.settings import Settings, settings_of
 from minray_sim.simulation import Simulation
@@ -37,11 +37,9 @@ class SimPool:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings
         self._places: dict[int, Place] = {}
-        self.first_worker = 0
-        #: Of a call: the call (or thread) that has made it, its name, and the how-manieth of those it was.
-        self._makers: dict[int, tuple[int | str, str, int]] = {}
-        self._born: dict[int | str, int] = {}  # how many calls a call has made
-        self._labels: dict[int, str] = {}
+        self._ended: list[Place] = []
+        self._first_worker = 0
+        self.names = Names()
 
     def open(self, config: PoolConfig) -> Sequence[NodeInfo]:
         settings = self._settings or settings_of(config.options)
@@ -80,9 +78,9 @@ class SimPool:
     # -- WorkerPool -----------------------------------------------------------------------------------------------
 
     def start(self, worker: int, node: int) -> None:
-        if not self.first_worker:
-            self.first_worker = worker - 1
-        place = self._places[worker] = Place(worker, self)
+        if not self._first_worker:
+            self._first_worker = worker
+        place = self._places[worker] = Place(worker, worker - self._first_worker + 1, self)
         place.begin()
 
     def send(self, worker: int, messages: list[Message]) -> None:
@@ -113,14 +111,20 @@ class SimPool:
         return list(self._places.values())
 
     def forget(self, place: Place) -> None:
-        self._places.pop(place.number, None)
+        """It has ended."""
+        self._ended.append(self._places.pop(place.number))
 
     def close(self) -> None:
         for place in self._places.values():
             place.dead = place.gone = True
-        self._places.clear()
         try:
             self.simulation.close()
+            if not self.simulation.stuck:
+                for place in (*self._places.values(), *self._ended):
+                    place.close()
+                self._places.clear()
+                self._ended.clear()
+                del self.owner, self.hear
         finally:
             self._world.end()
             if self._own_world:
@@ -159,41 +163,10 @@ class SimPool:
         return self.simulation.now
 
     def submitted(self, id: int, name: str) -> None:
-        maker: int | str = running_call()
-        if not maker:
-            running = self.simulation.running
-            maker = "main" if running is None or running is self.simulation.main else running.label
-        number = self._born.get(maker, 0) + 1
-        self._born[maker] = number
-        self._makers[id] = (maker, name, number)
+        maker: int | str = running_call() or self._thread()
+        self.names.made(id, name, maker)
 
-    # -- words ----------------------------------------------------------------------------------------------------
-
-    def label(self, id: int) -> str:
-        """What a call is known by."""
-        label = self._labels.get(id)
-        if label is None:
-            known = self._makers.get(id)
-            if known is None:
-                return "main" if not id else f"call {id}"
-            maker, name, number = known
-            if maker == "main":
-                label = f"{name}.{number}"
-            else:
-                label = f"{maker if isinstance(maker, str) else self.label(maker)}/{name}.{number}"
-            self._labels[id] = label
-        return label
-
-    def maker_of(self, id: int) -> str:
-        """The label of the call that has made this one."""
-        known = self._makers.get(id)
-        if known is None:
-            return "main"
-        return known[0] if isinstance(known[0], str) else self.label(known[0])
-
-    def name_event(self, event: Event) -> str:
-        return self.label(event.subject[1])
-
-    def agent_of(self, event: Event) -> str:
-        """Calls of one caller to one actor happen in order."""
-        return f"{self.maker_of(event.subject[1])}>{event.place.label}"
+    def _thread(self) -> str:
+        """What the running thread is known by, where it is in no call."""
+        running = self.simulation.running
+        return "main" if running is None else running.label

@@ -44,7 +44,7 @@ def _key() -> str | None:
     if fiber is None or pool is None:
         return None
     call = running_call()
-    return pool.label(call) if call else fiber.label
+    return pool.names.label(call) if call else fiber.label
 
 
 def _stream(key: str) -> random.Random:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Sequence
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from minray.exceptions import DeadlockError, LivelockError
-from minray.stepping import leave
-from minray_sim.events import FAULT, FRESH, RESUME, THREAD, TIMED, TIMEOUT, TURN, WAKE, Event
-from minray_sim.fibers import Ended, Fiber, Host, Hosts, in_own_context
+from minray_sim.events import FAULT, RESUME, THREAD, TIMED, TIMEOUT, TURN, WAKE, Event
+from minray_sim.fibers import Ended, Fiber, Hosts
 from minray_sim.outside import Outside
+from minray_sim.turns import Turns
 
 if TYPE_CHECKING:
     from minray_sim.faults import Faults
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Steps after which a run is taken for one that never ends.
 MAX_STEPS = 100_000
-#: How long (s, real ones) who is interrupted waits for the thread that runs to come to its next step.
-STUCK_SECONDS = 2.0
 #: So often in a row one agent may go on while others could: then they are let, lest who polls keeps them from it.
 PATIENCE = 64
 #: How long anything that can happen may be put off by events that take time: no computer is slower than that.
@@ -49,13 +46,13 @@ def _number(event: Event) -> int:
     return event.number
 
 
-class Simulation:
-    """One run's fibers, events and clock."""
+class Simulation(Turns):
+    """One run's events and clock, and its fibers."""
 
     def __init__(self, strategy: Strategy, seed: int, hosts: Hosts, faults: Faults | None, max_steps: int) -> None:
+        super().__init__(hosts)
         self.strategy = strategy
         self.seed = seed
-        self.hosts = hosts
         self.faults = faults
         self.max_steps = max_steps
         self.now = START_SECONDS
@@ -71,18 +68,10 @@ class Simulation:
         self._last: Fiber | None = None  # who has gone on, and how often in a row
         self._repeats = 0
         self._looked_in = self._looks = 0
-        self.closed = False
-        self.stuck = False  # a thread was left behind where it waits for something outside
-        self.crash: BaseException | None = None
         self.outside = Outside()
         self.explain: Callable[[], str] = str
         self.dropped: Sequence[Any] = ()  # references that the driver has dropped, and that nobody has given back yet
-        self.settle: Callable[[], None] = lambda: None  # gives them back
-        gate: Any = _new_gate()
-        self.main = Fiber(self, "main", gate)
-        self.main.ident = get_ident()
-        self.running: Fiber | None = self.main
-        self.fibers: dict[int, Fiber] = {self.main.ident: self.main}
+        self.settle: Callable[[], None] = _nothing  # gives them back
 
     # -- the clock ------------------------------------------------------------------------------------------------
 
@@ -144,23 +133,14 @@ class Simulation:
         self._counts[what] = number = self._counts.get(what, 0) + 1
         return number
 
-    def spawn(self, label: str, place: Any, function: Callable[[], None]) -> Event:
+    def spawn(self, label: str, place: Any, function: Callable[[Event], None]) -> Event:
         """A thread of the user's, or of a concurrent actor, can begin."""
         event = Event(THREAD, self.number(), label)
-        event.act, event.place = function, place
+        event.act, event.place, event.fresh = function, place, True
         self.add(event)
         return event
 
     # -- waiting --------------------------------------------------------------------------------------------------
-
-    def me(self) -> Fiber | None:
-        """The calling thread's fiber, None if it is none of this run's. SystemExit: it has ended."""
-        fiber = self.fibers.get(get_ident())
-        if fiber is not None and (self.closed or (fiber.place is not None and fiber.place.gone)):
-            if fiber is self.main:
-                return None
-            raise Ended
-        return fiber
 
     def turn(self, what: str, polls: bool = False) -> None:
         """The calling fiber is about to do `what`: others may go first."""
@@ -174,7 +154,7 @@ class Simulation:
             me.resumed += 1
             me.event = Event(TURN, number, f"{me.label} #{me.resumed}: {what}", me)
             self.add(me.event)
-            self._yield(me)
+            self.yield_(me)
         else:
             self.steps += 1
         self._check(me)
@@ -200,7 +180,7 @@ class Simulation:
             me.timer = timer
             self.timers.append(me)
         try:
-            self._yield(me)
+            self.yield_(me)
         finally:
             if me.deadline is not None:
                 me.deadline = None
@@ -217,99 +197,16 @@ class Simulation:
         if self.closed and me is not self.main:
             raise Ended
 
-    # -- passing the turn on --------------------------------------------------------------------------------------
+    # -- what happens next ---------------------------------------------------------------------------------------
 
-    def _yield(self, me: Fiber) -> None:
-        """Let others go on until it is the turn of `me`."""
-        while True:
-            event = self._next()
-            fiber = event.fiber
-            if fiber is me:
-                self.running = me
-                return
-            if fiber is not None:
-                self._switch(fiber)
-            elif event.kind in FRESH:
-                host = self.hosts.take()
-                host.job = (self, event)
-                host.gate.release()
-            else:
-                assert event.act is not None
-                event.act()
-                continue
-            self._sleep(me)
-            self.running = me
-            return
-
-    def _sleep(self, me: Fiber) -> None:
-        """Until it is the turn of `me`."""
-        try:
-            me.gate.acquire()
-        except BaseException as error:  # Ctrl-C, say: another thread is running, and passes this on when it stops
-            self.crash = error
-            if not me.gate.acquire(timeout=STUCK_SECONDS):
-                self.closed = self.stuck = True  # it waits for something outside, and may do so for ever
-                raise
-
-    def _switch(self, fiber: Fiber) -> None:
-        self.running = fiber
-        fiber.gate.release()
-
-    def serve(self, host: Host, event: Event) -> None:
-        """Run fresh calls on this host, until it is the turn of a fiber that sleeps elsewhere."""
-        while True:
-            self._run(host, event)
-            while True:
-                event = self._next()
-                if event.kind in FRESH:
-                    break
-                fiber = event.fiber
-                if fiber is not None:
-                    self.hosts.idle.append(host)
-                    self._switch(fiber)
-                    return
-                assert event.act is not None
-                event.act()
-
-    def _run(self, host: Host, event: Event) -> None:
-        """One call, or thread, from its beginning to its end."""
-        fiber = Fiber(self, event, host.gate, event.place)
-        fiber.ident = host.ident
-        self.fibers[host.ident] = self.running = fiber
-        assert event.act is not None
-        try:
-            in_own_context(event.act)
-        except Ended:
-            pass
-        except BaseException as error:  # a mistake of minray's own, or what a thread of the user's raises to the last
-            if event.kind == THREAD:
-                if not isinstance(error, SystemExit):
-                    _report(error)
-            elif self.crash is None:
-                self.crash = error
-        finally:
-            leave()
-            fiber.done = True
-            del self.fibers[host.ident]
-
-    def _count(self) -> None:
-        self.steps += 1
-        if self.steps > self.max_steps:
-            self.max_steps += MAX_STEPS  # so that what is left to do after that can be done
-            raise LivelockError(
-                f"After {self.steps} steps the program has not ended. The last ones were:\n"
-                + "\n".join(f"  {event.label}" for event in self.trace[-20:])
-            )
-
-    def _next(self) -> Event:
-        """What happens next. Never raises: what ends the run is raised in the driver."""
-        if self._ends():
+    def pick(self) -> Event:
+        """What happens next."""
+        if self.closed or self.crash is not None:
             error, self.crash = self.crash or Ended(), None
             return self._stop(error)
-        try:
-            self._count()
-        except LivelockError as error:
-            return self._stop(error)
+        self.steps += 1
+        if self.steps > self.max_steps:
+            return self._stop(self._livelock())
         if self.dropped:
             self.settle()
         if self.outside.released:
@@ -324,7 +221,7 @@ class Simulation:
                     events = [*events, Event(first.timer, 0, label, first)]
         if not events:
             if self.outside.wait(self.fibers, self._ends) or self._ends():
-                return self._next()
+                return self.pick()
             return self._stop(DeadlockError(self.explain()))
         usual = len(events)
         if self.faults is not None:
@@ -348,6 +245,13 @@ class Simulation:
         if self._observe is not None:
             self._observe(event, self.steps)
         return event
+
+    def _livelock(self) -> LivelockError:
+        self.max_steps += MAX_STEPS  # so that what is left to do after that can be done
+        return LivelockError(
+            f"After {self.steps} steps the program has not ended. The last ones were:\n"
+            + "\n".join(f"  {event.label}" for event in self.trace[-20:])
+        )
 
     def _ends(self) -> bool:
         return self.closed or self.crash is not None
@@ -392,35 +296,17 @@ class Simulation:
             self.ready.remove(event)
         return Event(RESUME, 0, "main, as it ends", self.main)
 
-    # -- the end --------------------------------------------------------------------------------------------------
-
     def close(self) -> None:
         """End all fibers. The driver."""
         self.closed = True
         self.ready.clear()
-        for fiber in list(self.fibers.values()):
-            if fiber is not self.main and not self.stuck:
-                fiber.error = Ended()
-                self._switch(fiber)
-                self.main.gate.acquire()  # until its host is idle
-        self.main.error = None
-        self.running = None
-        self.fibers.clear()
+        self.end_all()
+        self.explain, self.settle, self.dropped, self.faults = str, _nothing, (), None
 
     def log(self) -> str:
         """The events of the run, one a line: the same for the same seed and program."""
         return "".join(f"{step} {event.label}\n" for step, event in enumerate(self.trace, 1))
 
 
-def _new_gate() -> Any:
-    import _thread
-
-    gate = _thread.allocate_lock()
-    gate.acquire()
-    return gate
-
-
-def _report(error: BaseException) -> None:
-    import threading
-
-    threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+def _nothing() -> None:
+    pass

@@ -18,6 +18,7 @@ from minray_sim import active
 from minray_sim.outside import SECONDS
 
 if TYPE_CHECKING:
+    from minray_sim.events import Event
     from minray_sim.fibers import Fiber
 
 #: The number in the default name of a thread, or of an executor.
@@ -159,7 +160,7 @@ def start(self: threading.Thread) -> None:
     simulation.spawn(f"{label}.{simulation.count(label)}", place, partial(_run, self))
 
 
-def _run(thread: threading.Thread) -> None:
+def _run(thread: threading.Thread, _: Event) -> None:
     fiber = active.fiber()
     assert fiber is not None
     thread.__dict__["_minray_fiber"] = fiber

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minray.wire import pickling
-from minray_sim import active, clock, loops, randomness, threads
+from minray_sim import active, clock, coroutines, hashes, loops, randomness, threads
 
 if TYPE_CHECKING:
     from minray_sim.pool import SimPool
@@ -34,8 +34,11 @@ class World:
 
     def enter(self) -> None:
         """Put them in place."""
-        patches = [*clock.patches(), *threads.patches(), *loops.patches(), *randomness.patches()]
-        patches += _found_elsewhere({id(getattr(owner, name)): new for owner, name, new in patches})
+        modules = (clock, threads, hashes, loops, coroutines, randomness)
+        patches = [patch for module in modules for patch in module.patches()]
+        patches += _found_elsewhere(
+            {id(getattr(owner, name)): new for owner, name, new in patches if not name.startswith("__")}
+        )
         self._numpy = "numpy" in sys.modules
         for owner, name, new in patches:
             self._before.append((owner, name, getattr(owner, name)))

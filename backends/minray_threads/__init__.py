@@ -14,7 +14,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from minray import machine
 from minray.backend import NodeInfo, PoolConfig, interruptible, raise_in
@@ -26,6 +27,9 @@ try:  # where `queue` has them from; it would import more, 0.7 of the 10 ms that
     from _queue import Empty, SimpleQueue
 except ImportError:
     from queue import Empty, SimpleQueue
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ThreadPool"]
 
@@ -45,6 +49,16 @@ class _Link:
         self.thread: threading.Thread | None = None
         self.dead = False
         self._report = report
+        self._tell: Callable[[], object] | None = None  # an event loop, that there is something in the inbox
+        self._told = False  # it was, and has not looked yet
+
+    def put(self, messages: list[Message] | None) -> None:
+        """What `receive` is to find. Any thread."""
+        self.inbox.put(messages)
+        if self._tell is not None and not self._told:
+            self._told = True
+            with suppress(RuntimeError):  # the loop has ended
+                self._tell()
 
     def send(self, messages: list[Message]) -> None:
         if self.dead:
@@ -69,7 +83,16 @@ class _Link:
         return messages
 
     def wake(self) -> None:
-        self.inbox.put(None)
+        self.put(None)
+
+    def watch(self, loop: asyncio.AbstractEventLoop, readable: Callable[[], None]) -> bool:
+        def heard() -> None:
+            self._told = False
+            readable()
+
+        self._tell = partial(loop.call_soon_threadsafe, heard)
+        heard()  # of what has come already
+        return True
 
     def threads(self) -> list[threading.Thread]:
         """Those that run the worker and its calls."""
@@ -78,7 +101,7 @@ class _Link:
 
     def end(self) -> None:
         self.dead = True
-        self.inbox.put(None)
+        self.put(None)
 
 
 class ThreadPool:
@@ -134,7 +157,7 @@ class ThreadPool:
     def send(self, worker: int, messages: list[Message]) -> None:
         link = self._links.get(worker)
         if link is not None:
-            link.inbox.put(messages)
+            link.put(messages)
 
     def interrupt(self, worker: int) -> None:
         link = self._links.get(worker)

@@ -7,7 +7,7 @@ The rules:
    once) gets each call as soon as its arguments are there.
 2. An actor has a worker of its own from its creation to its death, and holds its template's demand there.
 3. It ends when it is killed, when its worker is lost and no restart is left, or when nobody has a handle and all calls
-   made so far are done.
+   made so far are done. In the last case it can be made anew, as a restart, for results of it that were lost.
 """
 
 from __future__ import annotations
@@ -205,7 +205,9 @@ class ActorTable:
     def call_ready(self, actor: Actor, task: Task) -> None:
         """A call's arguments are there; it goes when those before it have gone."""
         if actor.death is not None:
-            return  # it is about to be told
+            if task.again:
+                self.graph.fail(task, actor.death)
+            return  # others are about to be told
         task.state = READY
         worker = actor.worker
         if task.line in actor.queues:
@@ -214,6 +216,14 @@ class ActorTable:
         elif worker is not None and not _is_full(worker):
             self._send(worker, task)
         else:
+            self._queue_first(actor, task)
+
+    def wait_again(self, actor: Actor, task: Task) -> None:
+        """A call is to be run once more, as a result of it was lost, and waits for its arguments.
+
+        It keeps no order with its caller's others: they may wait for what it makes.
+        """
+        if actor.death is None:
             self._queue_first(actor, task)
 
     def _queue_first(self, actor: Actor, task: Task) -> None:
@@ -275,9 +285,21 @@ class ActorTable:
         if actor.worker is not None:
             self._send_queued(actor, actor.worker)
 
+    def came_back(self, actor: Actor, tasks: list[Task]) -> None:
+        """Its worker has not begun these, as an argument of the first is gone: they are sent again in their order."""
+        for task in tasks:
+            self.graph.await_lost(task)
+        self._queue_again(actor, tasks)
+        for task in tasks:
+            error = self.graph.failed_argument(task) if task.state == READY else None
+            if error is not None:
+                self.drop(actor, task, error)
+        if actor.worker is not None:
+            self._send_queued(actor, actor.worker)
+
     def _queue_again(self, actor: Actor, tasks: list[Task]) -> None:
         for task in reversed(tasks) if actor.template.in_order else tasks:
-            task.state = READY
+            task.state = WAITING if task.missing else READY
             task.worker = None
             if task.stream is not None:
                 task.stream.rewind()
@@ -362,10 +384,42 @@ class ActorTable:
         worker = actor.worker
         if worker is None or (actor.created and not worker.sent):  # what runs its __init__ may finish that
             reason = "all references to it were removed"
-            self._die(actor, _death(actor, reason))
+            self._die(actor, _death(actor, reason), for_ever=not (actor.origins and actor.restarts))
 
-    def _die(self, actor: Actor, death: Value, sent: Sequence[Task] = (), at_once: bool = False) -> None:
-        """It is gone for ever, and so are its calls: those in `sent`, at its worker if it still has one, and queued."""
+    def wanted_again(self, actor: Actor) -> None:
+        """It is about to be called for a result that was lost, and is held for that. If it has ended only because
+        nobody could name it, it is made anew."""
+        if actor.death is None or actor.call is NO_CALL:
+            self.graph.objects.retain(actor.id)
+            return
+        actor.restarts -= actor.restarts > 0
+        actor.restarted += 1
+        actor.revived += 1
+        actor.death = None
+        actor.created = False
+        actor.quota = None
+        actor.in_scope = True
+        actor.name_key = None  # somebody else may have it by now
+        self.dead = deque((one for one in self.dead if one[0] is not actor), REMEMBERED)
+        self.actors[actor.id] = actor
+        self.graph.objects.entries[actor.id] = Object(1, HANDLE)
+        creation = Task(actor.id, actor.call, 0, f"{actor.template.name}.__init__", 0, 0)
+        creation.actor = actor
+        self.graph.go_on(creation)
+
+    def less_wanted(self, actor: Actor) -> None:
+        """There is one call less of it that may have to be run again."""
+        actor.origins -= 1
+        if not actor.origins and actor.death is not None:
+            self._release_arguments(actor)
+
+    def _die(
+        self, actor: Actor, death: Value, sent: Sequence[Task] = (), at_once: bool = False, for_ever: bool = True
+    ) -> None:
+        """It is gone, and so are its calls: those in `sent`, at its worker if it still has one, and queued.
+
+        Not `for_ever`: see `wanted_again`.
+        """
         actor.death = death
         if actor.name_key is not None and self.names.get(actor.name_key) is actor:
             del self.names[actor.name_key]
@@ -384,7 +438,8 @@ class ActorTable:
             lost += queue
         actor.queues = {}
         actor.queued = 0
-        self._release_arguments(actor)
+        if for_ever:
+            self._release_arguments(actor)
         for task in lost:
             if task.state != DONE:
                 self.graph.fail(task, death)
@@ -420,6 +475,7 @@ class ActorTable:
         for actor in self.actors.values():
             if actor.death is not None:
                 assert not actor.queued and not actor.queues and actor.worker is None, actor
+                assert actor.call is NO_CALL or actor.origins, actor
             waiting = [task for queue in actor.queues.values() for task in queue if task.state != DONE]
             assert actor.queued == len(waiting), actor
             assert actor.name_key is None or actor.death is not None or self.names[actor.name_key] is actor

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minray.core.numbering import call_of
 from minray.core.tasks import DONE, READY, SENT, Task, Worker
 from minray.core.value import Value, fault
 
@@ -36,13 +37,12 @@ def cancel(graph: TaskGraph, id: int, force: bool, recursive: bool) -> None:
 
 
 def _maker(graph: TaskGraph, id: int) -> Task | None:
-    """The call that is to make a pending object; its id is that of the first one."""
+    """The call that is to make a pending object, or that any item is of."""
+    task = graph.tasks.get(call_of(id))
+    if task is not None and task.stream is not None:
+        return task
     entry = graph.objects.entries.get(id)
-    if entry is None or entry.value is not None:
-        return None
-    while (task := graph.tasks.get(id)) is None:
-        id -= 1
-    return task
+    return None if entry is None or entry.value is not None else task
 
 
 def _descendants(graph: TaskGraph, task: Task) -> list[Task]:

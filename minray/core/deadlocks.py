@@ -22,7 +22,7 @@ from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
 
-from minray.core.streams import FIRST_ITEM
+from minray.core.numbering import call_of
 from minray.core.tasks import SENT, WAITING, Actor, Task, Worker
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 #: And for each call looked at, so that looking takes no more than a twentieth of the owner's time (s).
 LOOK_SECONDS_PER_CALL = 4e-5
-#: Ids of items of streams end where those of the first worker begin.
-_LAST_ITEM = 2 * FIRST_ITEM
 
 
 class Wait:
@@ -202,12 +200,7 @@ class _Stuck:
             entry = entries.get(id)
             if entry is None or entry.value is not None:
                 continue
-            if FIRST_ITEM <= id < _LAST_ITEM:
-                streams = self._graph.streams.streams.values()
-                id = next(stream.id for stream in streams if stream.expected == id)
-            while id not in tasks:
-                id -= 1
-            makers.append(tasks[id])
+            makers.append(tasks[call_of(id)])
         return makers
 
     def _creation(self, actor: Actor) -> list[Part]:

@@ -14,6 +14,7 @@ Decisions, as tuples, in the order in which they must be carried out:
     ("run", worker, task)    send a task or an actor's method call
     ("create", worker, actor)
     ("recall", worker)       ask for the calls that it has not begun
+    ("resume", worker)       it may begin calls again: see core/stalling.py
     ("cancel", worker, task) hand this call back if it has not begun, interrupt it if it has
     ("stop", worker)         let it end when it has done what it was sent; it owes us nothing
     ("kill", worker)         end it at once
@@ -38,6 +39,7 @@ from minray.core.cancelling import condemn, drop_cancelled
 from minray.core.deadlocks import Deadlocks
 from minray.core.lineage import Lineage
 from minray.core.memory import Memory
+from minray.core.numbering import NEXT
 from minray.core.objects import Object, ObjectTable, Watch
 from minray.core.placement import PlacementTable
 from minray.core.scheduler import Scheduler
@@ -236,13 +238,23 @@ class TaskGraph:
             if entry is not None:
                 entry.count += 1
                 if entry.value is None:
-                    task.missing += 1
-                    if entry.waiting is None:
-                        entry.waiting = [task]
-                    else:
-                        entry.waiting.append(task)
+                    self._await(task, entry)
         for id in call.args[2]:
             self.objects.retain(id)
+
+    def _await(self, task: Task, entry: Object) -> None:
+        task.missing += 1
+        if entry.waiting is None:
+            entry.waiting = [task]
+        else:
+            entry.waiting.append(task)
+
+    def await_lost(self, task: Task) -> None:
+        """A call was ready, and holds its arguments: some of them may be pending again."""
+        for id in task.call.deps:
+            entry = self.objects.entries.get(id)
+            if entry is not None and entry.value is None:
+                self._await(task, entry)
 
     def finished(
         self, worker: Worker, id: int, values: Sequence[Value], seconds: float, error: Value | None = None
@@ -340,7 +352,7 @@ class TaskGraph:
         task.state = DONE
         task.worker = None
         del self.tasks[task.id]
-        if task.actor is not None and task.actor.pending:
+        if task.actor is not None and task.actor.pending and not task.again:
             self.actors.unreserved(task.actor, task.caller)
         objects = self.objects
         id = task.id
@@ -355,11 +367,12 @@ class TaskGraph:
                 waiting = objects.resolve(id, value)
                 if waiting:
                     self._tell(waiting, value)
-            id += 1
+            id += NEXT
         if task.again and not known:
             self.lineage.made(task, values)
         if task.stream is not None:
             self.streams.ended(task.stream)
+            self.lineage.generated(task, values[0])
         call, task.call = task.call, NO_CALL  # the history may keep the task, not its arguments
         if call.deps:
             task.lent = None
@@ -367,6 +380,8 @@ class TaskGraph:
                 objects.release(dep)
         for inner in call.args[2]:
             objects.release(inner)
+        if task.again and task.actor is not None:
+            objects.release(task.actor.id)  # which may have been alive for this alone
         if self._settled or objects.scopeless:
             self._settle()
 
@@ -386,15 +401,13 @@ class TaskGraph:
 
     def _ready(self, task: Task) -> None:
         """Its arguments are there: queue it, or fail it with the first argument that failed."""
-        for id in task.call.deps:
-            value = self.objects.value_of(id)
-            if value is not None and value[0] >= FIRST_ERROR:
-                error = dependency_failed(task.name, value)
-                if task.actor is None:
-                    self.fail(task, error)
-                else:
-                    self.actors.drop(task.actor, task, error)
-                return
+        error = self.failed_argument(task) if task.call.deps else None
+        if error is not None:
+            if task.actor is None:
+                self.fail(task, error)
+            else:
+                self.actors.drop(task.actor, task, error)
+            return
         if task.actor is not None:
             self.actors.call_ready(task.actor, task)
             return
@@ -406,6 +419,18 @@ class TaskGraph:
                 self.fail(task, refusal)
                 return
         self.scheduler.enqueue(task)
+
+    def failed_argument(self, task: Task) -> Value | None:
+        """The error that a call comes to because of the first argument that is one."""
+        for id in task.call.deps:
+            value = self.objects.value_of(id)
+            if value is not None and value[0] >= FIRST_ERROR:
+                return dependency_failed(task.name, value)
+        return None
+
+    def go_on(self, task: Task) -> None:
+        """Nothing that it waited for is missing any more: to be told before the next `_settle`."""
+        self._settled.append(task)
 
     def _settle(self) -> None:
         """Go on with everything that was waiting for what has just become ready or unreachable."""

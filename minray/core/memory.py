@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minray.core.objects import Residence
-from minray.core.value import IN_STORE, SPILLED, STORED, Value
+from minray.core.value import IN_STORE, SPILLED, STORED, Value, is_bytes
 
 if TYPE_CHECKING:
     from minray.core.objects import ObjectTable
@@ -305,7 +305,7 @@ class Memory(Residence):
         entries = self.objects.entries
         resident = {bytes for room in self.rooms.values() for bytes in room.resident}
         known = resident | self._on_disk.keys()
-        assert known == {id for id in entries if id >= 1 << 61}, "bytes that nobody has heard of, or that are gone"
+        assert known == {id for id in entries if is_bytes(id)}, "bytes that nobody has heard of, or that are gone"
         for room in self.rooms.values():
             assert sum(room.granted.values()) <= room.limit, room
             assert all(amount >= 0 for amount in room.granted.values()), room

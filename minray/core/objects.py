@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minray.core.value import IN_STORE, ON_DISK, SPILLED, STORED, Value, bytes_of, fault
+from minray.core.value import SPILLED, STORED, Value, bytes_of, fault, is_bytes
 
 if TYPE_CHECKING:
     from minray.core.lineage import Origin
@@ -198,7 +198,7 @@ class ObjectTable:
             assert value is not None
             contents = value[2]
             if value[0] == STORED or value[0] == SPILLED:
-                if id & (IN_STORE | ON_DISK):
+                if is_bytes(id):
                     self.freed.append(value)
                     self.memory.gone(id)
                 else:
@@ -225,7 +225,7 @@ class ObjectTable:
             assert entry.count >= lent.pop(id, 0), (id, entry)
             assert entry.count > 0 or entry.value is None, (id, entry)
             assert entry.value is None or not entry.waiting, (id, entry)
-            if entry.value is not None and entry.value[0] in (STORED, SPILLED) and id < ON_DISK:
+            if entry.value is not None and entry.value[0] in (STORED, SPILLED) and not is_bytes(id):
                 assert self.entries[bytes_of(id, entry.value[0])].value[:2] == entry.value[:2], (id, entry)  # type: ignore[index]
         assert not lent, f"loans of objects that are gone: {lent}"
 

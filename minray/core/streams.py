@@ -7,7 +7,7 @@
 The rules:
 
 1. Items become objects in the order in which they are yielded, each once: what a call that is run again yields for the
-   second time is dropped.
+   second time takes the place of what was lost (`minray.core.lineage`), or is dropped.
 2. An unread item is counted for its stream, and whoever takes it takes over that count. A stream that nobody can read
    any more frees what it has and whatever still comes; its call goes on all the same (as in Ray).
 3. A producer waits while a quota of it is full. It is told what was taken when that may let it go on, and not before.
@@ -21,8 +21,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from minray.core.numbering import NEXT, call_of
 from minray.core.objects import HANDLE, Object
-from minray.core.value import NONE, Value
+from minray.core.value import NONE, STORED, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from minray.core.graph import TaskGraph
     from minray.core.tasks import Actor, Task, Worker
 
-#: Items get ids from here on, above those of the driver's own objects and below those of the first worker.
-FIRST_ITEM = 1 << 39
 #: Items handed over at a time.
 TAKE_AT_ONCE = 1024
 
@@ -54,8 +53,8 @@ class Quota:
 class Stream:
     """The items of one call. Its handle's id is the one after the call's."""
 
-    __slots__ = ("actor", "blocked", "dropped", "ended", "expected", "id", "limit", "made", "quotas", "seen", "taken",
-                 "told", "unread", "worker")  # fmt: skip
+    __slots__ = ("actor", "again", "blocked", "dropped", "ended", "expected", "id", "limit", "made", "quotas", "seen",
+                 "taken", "told", "unread", "worker")  # fmt: skip
 
     def __init__(self, task: Task, limit: int | None) -> None:
         self.id = task.id
@@ -72,6 +71,20 @@ class Stream:
         self.blocked = False
         self.ended = False
         self.dropped = False
+        self.again = False  # all of it was there before, and some was lost
+
+    @classmethod
+    def lost(cls, task: Task) -> Stream:
+        """Of a call that has ended and is run again, because some of its items were lost. Nobody reads it."""
+        stream = cls(task, None)
+        stream.actor = None
+        stream.again = stream.dropped = True
+        return stream
+
+    @property
+    def next_item(self) -> int:
+        """The id of the next item that becomes an object."""
+        return self.id + (self.seen + 1) * NEXT
 
     @property
     def bounded(self) -> bool:
@@ -98,7 +111,6 @@ class StreamTable:
     def __init__(self, graph: TaskGraph) -> None:
         self.graph = graph
         self.streams: dict[int, Stream] = {}
-        self.next_id = FIRST_ITEM
 
     def opened(self, task: Task, limit: int | None, submitter: Worker | None) -> None:
         """A generator was called. Its stream's handle is counted once for whoever did it."""
@@ -115,15 +127,15 @@ class StreamTable:
         """A call has yielded `values`, the first of which is its item number `index`."""
         task = worker.sent.get(task_id)
         stream = None if task is None else task.stream
-        if stream is None:
+        if task is None or stream is None:
             self.graph.objects.discard(values)
             return
-        known = stream.seen - index
+        known = len(values) if stream.again else stream.seen - index
+        fresh = values
         if known > 0:
-            self.graph.objects.discard(values[:known])
+            self.graph.lineage.yielded_again(task_id, index, values[:known])
             fresh = values[known:]
-        else:
-            fresh = values
+        stream.made = index + len(values)
         if stream.dropped:
             self.graph.objects.discard(fresh)
             if stream.bounded and stream.worker is None:
@@ -131,29 +143,32 @@ class StreamTable:
                 self.graph.out.append(("taken", worker, task_id, -1))
             return
         for value in fresh:
-            self._add(stream, value)
-        stream.made = index + len(values)
+            id = self._add(stream, value)
+            if value[0] == STORED:
+                self.graph.lineage.yielded(task, stream.seen - 1, id)
         if stream.bounded:
             self._count(stream, worker, len(values))
 
     def raised(self, stream: Stream, error: Value) -> list[Value]:
         """Its call ends with an exception of its own; returns the values of the call's objects."""
-        if not stream.dropped:
+        if stream.again:
+            self.graph.lineage.yielded_again(stream.id, stream.made, [error])
+        elif not stream.dropped:
             self._add(stream, error)
         return [NONE]
 
-    def _add(self, stream: Stream, value: Value) -> None:
+    def _add(self, stream: Stream, value: Value) -> int:
         objects = self.graph.objects
         id = stream.expected
         if id is None:
-            id = self.next_id
-            self.next_id = id + 1
+            id = stream.next_item
             objects.add(id, value)
         else:
             stream.expected = None
             self.graph._tell(objects.resolve(id, value), value)
         stream.unread.append(id)
         stream.seen += 1
+        return id
 
     def ended(self, stream: Stream) -> None:
         """Its call is over, and what it yielded has come before that."""
@@ -265,8 +280,7 @@ class StreamTable:
         if stream.ended:
             return id - 1  # the call itself
         if stream.expected is None:
-            stream.expected = self.next_id
-            self.next_id += 1
+            stream.expected = stream.next_item
             self.graph.objects.entries[stream.expected] = Object(1)
         return stream.expected
 
@@ -293,7 +307,7 @@ class StreamTable:
         for id, stream in self.streams.items():
             assert entries[id].value is HANDLE, stream
             assert stream.seen == stream.taken + len(stream.unread), stream
-            assert all(entries[item].value is not None for item in stream.unread), stream
+            assert all(entries[item].value or call_of(item) in self.graph.tasks for item in stream.unread), stream
             assert stream.expected is None or not (stream.unread or stream.ended), stream
             assert stream.expected is None or entries[stream.expected].value is None, stream
             assert stream.told <= min(stream.made, stream.taken), stream

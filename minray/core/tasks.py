@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minray.core.devices import Devices, Share
+from minray.core.numbering import results_of
 from minray.core.template import RESOURCE_UNIT, ActorTemplate, Demand, LaneKey, MethodTemplate, TaskTemplate
 from minray.core.terms import NODE_ID, Selector, Terms, matches
 from minray.core.value import NONE, Value
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from minray.core.streams import Quota, Stream
 
 # A call's life. `TRANSITIONS` is the table that the tests check every step against.
-WAITING = "waiting"  #: for arguments that are still pending
+WAITING = "waiting"  #: for arguments that are still pending, or pending again as they were lost
 READY = "ready"  #: to run, as soon as a worker is
 SENT = "sent"  #: to a worker, in front of which it queues or runs
 DONE = "done"  #: as a value, an error or cancelled
@@ -22,7 +24,7 @@ DONE = "done"  #: as a value, an error or cancelled
 TRANSITIONS = {
     WAITING: {READY, DONE},
     READY: {SENT, DONE},
-    SENT: {DONE, READY},
+    SENT: {DONE, READY, WAITING},
     DONE: set[str](),
 }
 
@@ -95,9 +97,9 @@ class Task:
         self.stream: Stream | None = None  # of a generator whose items are streamed
 
     @property
-    def returns(self) -> range:
+    def returns(self) -> Sequence[int]:
         """The ids of the objects that it makes."""
-        return range(self.id, self.id + self.num_returns)
+        return results_of(self.id, self.num_returns)
 
     def __repr__(self) -> str:
         return f"<Task {self.name} {self.id} {self.state} missing={self.missing}>"
@@ -352,12 +354,14 @@ class Actor:
         "in_scope",
         "missing",
         "name_key",
+        "origins",
         "pending",
         "queued",
         "queues",
         "quota",
         "restarted",
         "restarts",
+        "revived",
         "site",
         "template",
         "worker",
@@ -373,6 +377,8 @@ class Actor:
         self.death: Value | None = None  # the fault that later calls get
         self.restarts = template.max_restarts  # left; -1 is "for ever"
         self.restarted = 0  # how often it was
+        self.revived = 0  # and how often of these only for results of it that were lost
+        self.origins = 0  # of its calls, as `minray.core.lineage` counts them
         self.in_scope = True  # somebody has a handle
         self.queues: dict[int, deque[Task]] = {}
         self.queued = 0

@@ -91,7 +91,6 @@ class TaskTemplate:
         self.name = name
         self.num_returns = num_returns
         self.stream = stream
-        self.counted = num_returns if stream is None else num_returns + 1
         self.demand = demand
         self.terms = terms
         self.lane_key = lane_key(demand, terms)
@@ -141,7 +140,6 @@ class MethodTemplate:
         self.name = name
         self.num_returns = num_returns
         self.stream = stream
-        self.counted = num_returns if stream is None else num_returns + 1
         self.max_retries = max_retries
         self.retry_exceptions = retry_exceptions
         self.extra = extra

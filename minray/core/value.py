@@ -35,9 +35,14 @@ def bytes_of(id: int, kind: int) -> int:
     return id | (IN_STORE if kind == STORED else ON_DISK)
 
 
+def is_bytes(id: int) -> bool:
+    """Whether it is the id of an object that stands for bytes."""
+    return id & (IN_STORE | ON_DISK) != 0
+
+
 def object_of(bytes: int) -> int:
     """The id of the object whose bytes these are."""
-    return bytes & (ON_DISK - 1)
+    return bytes & ~(IN_STORE | ON_DISK)
 
 
 def fault(name: str, *details: Any) -> Value:

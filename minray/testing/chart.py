@@ -39,11 +39,11 @@ def _row(pool: Any, event: Any) -> tuple[str, str, str]:
     """From whom an event goes to whom (or nobody), and what it is."""
     kind, _, label = event.label.partition(" ")
     if kind in ("call", "start"):
-        maker: str = pool.maker_of(event.subject[1])
+        maker: str = pool.names.maker_of(event.subject[1])
         what = label.removeprefix(f"{maker}/")
         return (maker, event.place.label, what) if kind == "call" or event.place.is_actor else (maker, label, "starts")
     if kind == "end":
-        maker = pool.maker_of(event.subject[1])
+        maker = pool.names.maker_of(event.subject[1])
         who = event.place.label if event.place.is_actor else label
         return who, maker, f"{label.removeprefix(f'{maker}/')} is done"
     who = event.fiber.label if event.fiber is not None else ""

@@ -16,6 +16,7 @@ from minray.exceptions import (
     RaySystemError,
     RayTaskError,
     RuntimeEnvSetupError,
+    StreamingGeneratorReplayInconsistentError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
     TaskUnschedulableError,
@@ -54,11 +55,12 @@ def _out_of_memory(_: Any, task: str, used: int, total: int, threshold: float, p
 #: Why an object cannot be made again (`minray.core.lineage`).
 _UNMADE = {
     "put": "It was stored with put(), so no task can be run again to make it. Return it from a task instead.",
-    "actor": "It was made by an actor or a generator, whose calls are not run again for that.",
+    "actor": "It was made by an actor with max_task_retries=0: with more its method could have been called again.",
     "disabled": "The task that made it has max_retries=0: with more it could have been run again.",
-    "exhausted": "The task that made it has been run as often as its max_retries allows.",
-    "evicted": "So many tasks have run since then that nobody remembers how it was made.",
-    "argument": "The task that made it cannot be run again, as an argument of it is gone as well.",
+    "exhausted": "What made it has been run as often as its max_retries, or max_task_retries, allow.",
+    "evicted": "So many calls have run since then that nobody remembers how it was made.",
+    "cancelled": "The generator that made it was cancelled.",
+    "argument": "What made it cannot be run again, as an argument of it is gone as well.",
 }
 
 
@@ -69,6 +71,13 @@ def _object_lost(_: Any, id: int, why: str = "", culprit: int = 0) -> BaseExcept
     because = "" if culprit == id else f" because object {id_to_bytes(culprit).hex()}, which it needs, cannot"
     text = f"Its bytes are gone, and it cannot be made again{because}. {_UNMADE[why]}"
     return ObjectReconstructionFailedError(name, why, text)
+
+
+def _replay_inconsistent(_: Any, task: int, yielded: int, before: int) -> BaseException:
+    return StreamingGeneratorReplayInconsistentError(
+        f"Generator {task_id(task).hex()} was run again, as items of it were lost, and has yielded {yielded} items, "
+        f"but had yielded {before} or more before. A generator has to yield the same whenever it is run."
+    )
 
 
 def _actor_died(
@@ -126,6 +135,7 @@ _MAKERS: dict[str, Callable[..., BaseException]] = {
     "WorkerCrashed": _worker_crashed,
     "Cancelled": _cancelled,
     "ObjectLost": _object_lost,
+    "ReplayInconsistent": _replay_inconsistent,
     "OutOfMemory": _out_of_memory,
     "ActorDied": _actor_died,
     "ActorUnavailable": _actor_unavailable,

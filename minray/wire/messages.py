@@ -28,6 +28,7 @@ CANCEL = 10  #: (CANCEL, task id): hand this call back if you have not begun it,
 ENV = 11  #: (ENV, as in terms, json, directory): the runtime environment that is yours for life; before all else
 ROOM = 12  #: (ROOM, bytes): so much more memory is yours for values; below 0: give back what you do not use of it
 WHERE = 13  #: (WHERE, request): at which line does the call wait that made this GET, WAIT or NEXT?
+RESUME = 14  #: (RESUME,): the answer to STALLED, unless several calls run at once: begin what comes after this
 
 # -- from a worker ------------------------------------------------------------------------------------------------
 HELLO = 16  #: (HELLO, pid)
@@ -62,5 +63,8 @@ MOVED = 42  #: (MOVED, object id, location or None): a value was moved to disk, 
 MEASURED = 43  #: (MEASURED, sums as in minray.measures): what programs have counted and measured here
 AT = 44  #: (AT, request, line): the answer to WHERE; None: something else may end that wait
 GONE = 45  #: (GONE, id, location): the bytes of a stored object are not where they should be
+#: (STALLED, task id): an actor's call cannot begin, as an argument of it is gone (GONE came before). It comes back, and
+#: so does all that is behind it, where calls run one at a time.
+STALLED = 46
 
 NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)}

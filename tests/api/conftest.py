@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from minray.core.numbering import counted_for, results_of
 from minray.core.template import ActorTemplate, Code, MethodTemplate, TaskTemplate
 from minray.exceptions import GetTimeoutError, RayTaskError
 from minray.measures import Measures
@@ -45,24 +46,25 @@ class FakeSession:
         self._actors: dict[int, Any] = {}
         self._next = 1
 
-    def _new(self, count: int) -> int:
+    def _new(self, template: TaskTemplate | MethodTemplate | None = None) -> int:
         first = self._next
-        self._next += max(count, 1)
-        for id in range(first, first + count):
+        self._next += 2
+        streams = template is not None and template.stream is not None
+        for id in counted_for(first, 1 if template is None else template.num_returns, streams):
             self.counts[id] = 1
         return first
 
     def _store(
         self, template: TaskTemplate | MethodTemplate, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> int:
-        first = self._new(template.counted)
+        first = self._new(template)
         count, name = template.num_returns, template.name
         try:
             positional = [self._value(argument) for argument in args]
             result = function(*positional, **{name: self._value(argument) for name, argument in kwargs.items()})
         except Exception as error:
             failed = RayTaskError.from_exception(name, error)
-            self.values.update((id, failed) for id in range(first, first + count))
+            self.values.update((id, failed) for id in results_of(first, count))
         else:
             if template.stream is not None:
                 self.values[first] = None
@@ -70,7 +72,7 @@ class FakeSession:
             elif count == 1:
                 self.values[first] = result
             else:
-                self.values.update(zip(range(first, first + count), result or ()))
+                self.values.update(zip(results_of(first, count), result or ()))
         return first
 
     def _value(self, argument: Any) -> Any:
@@ -85,7 +87,7 @@ class FakeSession:
         if template.registered_name and name in self.named:
             raise ValueError(f"The name {template.registered_name} is taken.")
         self.created.append(template)
-        id = self._new(1)
+        id = self._new()
         self._actors[id] = self._functions[template.code.key](*args, **kwargs)
         if template.registered_name:
             self.named[template.registered_name, template.namespace] = id, template
@@ -106,13 +108,13 @@ class FakeSession:
         return [pickle.loads(pickle.dumps(value)) for value in values]
 
     def put(self, value: Any) -> int:
-        id = self._new(1)
+        id = self._new()
         self.values[id] = value
         return id
 
     def pending(self) -> ObjectRef[Any]:
         """A ref to an object that is there only after `finish(ref, value)`."""
-        return ObjectRef(self._new(1), self)
+        return ObjectRef(self._new(), self)
 
     def finish(self, ref: ObjectRef[Any], value: Any) -> None:
         self.values[ref._id] = value
@@ -143,10 +145,10 @@ class FakeSession:
             raise ValueError(f"Failed to look up actor with name {name!r}.")
         return self.named[name, namespace]
 
-    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None]) -> None:
+    def fetch(self, id: int, callback: Callable[[Callable[[], Any]], None], on_loop: bool = False) -> None:
         self.when_ready(id, lambda: callback(lambda: self.get([id], None)))
 
-    def when_ready(self, id: int, callback: Callable[[], None]) -> None:
+    def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:
         if id in self.values:
             callback()
         else:

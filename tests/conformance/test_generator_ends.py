@@ -179,11 +179,13 @@ def sleeper(ray: Any) -> Any:
     return sleeper
 
 
-@pytest.mark.parametrize("by", ["generator", "completed"])
+@pytest.mark.parametrize("by", ["generator", "completed", "item"])
 def test_a_running_generator_can_be_cancelled(ray: Any, sleeper: Any, by: str) -> None:
     generator = sleeper.remote(1000)
-    assert ray.get(next(generator)) == 0
-    ray.cancel(generator if by == "generator" else generator.completed())
+    item = next(generator)
+    assert ray.get(item) == 0
+    ray.cancel({"generator": generator, "completed": generator.completed(), "item": item}[by])
+    assert ray.get(item) == 0
     assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
     assert list(generator) == []
     with pytest.raises(ray.exceptions.TaskCancelledError):
@@ -237,6 +239,52 @@ def test_an_async_generator_can_be_cancelled(ray: Any) -> None:
     ray.cancel(generator)
     assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
     assert ray.get(actor.ping.remote()) == "pong"
+
+
+@pytest.mark.parametrize("by", ["generator", "completed", "item"])
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_method_that_yields_ends_where_it_yields_next(ray: Any, flags: Any, by: str, concurrency: int) -> None:
+    @ray.remote(max_concurrency=concurrency)
+    class Actor:
+        def numbers(self) -> Iterator[int]:
+            try:
+                for i in range(1000):
+                    yield i
+                    time.sleep(0.02)
+            finally:
+                flags.up("over")
+
+        def ping(self) -> str:
+            return "pong"
+
+    actor = Actor.remote()
+    generator = actor.numbers.remote()
+    items = [next(generator) for _ in range(3)]
+    ray.cancel({"generator": generator, "completed": generator.completed(), "item": items[1]}[by])
+    rest = list(generator)
+    assert len(rest) < 500 and outcome(ray, rest[-1]) == "TaskCancelledError"
+    assert outcome(ray, generator.completed()) == "TaskCancelledError"
+    assert ray.get(items) == [0, 1, 2]
+    assert ray.get(actor.ping.remote()) == "pong"
+    flags.wait("over")
+
+
+def test_a_method_that_waits_for_its_reader_can_be_cancelled(ray: Any, flags: Any) -> None:
+    @ray.remote
+    class Actor:
+        def numbers(self) -> Iterator[int]:
+            for i in range(1000):
+                yield i
+
+        def ping(self) -> str:
+            return "pong"
+
+    actor = Actor.remote()
+    generator = actor.numbers.options(_generator_backpressure_num_objects=1).remote()
+    assert ray.get(next(generator)) == 0
+    ray.cancel(generator)
+    assert ray.get(actor.ping.remote(), timeout=30) == "pong"
+    assert outcome(ray, list(generator)[-1]) == "TaskCancelledError"
 
 
 def test_cancelling_a_finished_generator_changes_nothing(ray: Any, numbers: Any) -> None:

@@ -95,6 +95,39 @@ def test_a_ref_is_made_of_its_bytes(ray: Any) -> None:
             assert again.task_id() == ref.task_id()
 
 
+def test_all_that_a_call_makes_is_of_one_task(ray: Any) -> None:
+    @ray.remote(num_returns=3)
+    def three() -> Any:
+        return ray.get_runtime_context().get_task_id(), 2, 3
+
+    @ray.remote
+    class Actor:
+        @ray.method(num_returns=2)
+        def two(self) -> Any:
+            return ray.get_runtime_context().get_task_id(), 2
+
+    for refs in (three.remote(), Actor.remote().two.remote()):
+        assert {ref.task_id().hex() for ref in refs} == {ray.get(refs[0])}
+        assert [ref.binary()[24:] for ref in refs] == [bytes([i, 0, 0, 0]) for i in range(1, len(refs) + 1)]
+        assert len(set(refs)) == len(refs)
+        assert ray.get([ray.ObjectRef(ref.binary()) for ref in refs]) == ray.get(refs)
+
+
+def test_the_items_of_a_generator_are_of_its_task(ray: Any) -> None:
+    @ray.remote
+    def numbers() -> Any:
+        yield ray.get_runtime_context().get_task_id()
+        yield [1]
+        yield bytes(300_000)
+
+    generator = numbers.remote()
+    refs = [generator.completed(), *generator]
+    assert {ref.task_id().hex() for ref in refs} == {ray.get(refs[1])}
+    assert [ref.binary()[24:] for ref in refs] == [bytes([i, 0, 0, 0]) for i in range(1, 5)]
+    again = [ray.ObjectRef(ref.binary()) for ref in refs[1:]]
+    assert ray.get(again)[1:] == [[1], bytes(300_000)]
+
+
 def test_a_ref_made_of_bytes_keeps_its_object_no_worse_than_another(ray: Any) -> None:
     ref = ray.put([1])
     for _ in range(3):

@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any, Protocol
 
 from minray.client import ID_BITS
-from minray.core.value import ERROR, NONE, SPILLED, STORED, Value, bytes_of
+from minray.core.value import ABSENT, ERROR, NONE, SPILLED, STORED, Value, bytes_of
 from minray.counts import Counts
+from tests.core.templates import counted
 
 BOOM: Value = (ERROR, b"boom", ())
 
@@ -20,6 +21,7 @@ class Log(Protocol):
     num_returns: dict[int, int]  # of each call
     streams: dict[int, int]  # of each generator called: the limit to its unread items, 0 for none
     max_unread: dict[int, int | None]  # of each actor
+    refilling: set[int]  # generators that are run again, and are not to wait for readers
 
     def note_called(self, call: int, template: Any) -> None: ...
 
@@ -55,6 +57,8 @@ class SimWorker:
         self.unread: dict[int, int] = {}  # by generator: those that have not been taken, as far as it was told
         self.unlimited: set[int] = set()  # generators that nobody reads
         self.max_unread: int | None = None  # its actor's
+        self.stalled = False  # it begins nothing until it is told to
+        self.dropped: list[int] = []  # calls that were sent to it before it was
         self.up = self.is_actor = self.exiting = False
         self.alive = True
         self._next_id = (id << ID_BITS) + 1
@@ -153,21 +157,52 @@ class SimWorker:
         free = self.running is None or (self.concurrent and self.running[0] != "create")
         return bool(self.alive and free and self.todo and not self.exiting)
 
-    def begin(self) -> None:
-        """Take the next call from the todo list. Its references are the user's for now."""
+    def begin(self, gone: int | None = None) -> None:
+        """Take the next call from the todo list. Its references are the user's for now. `gone`: this argument of an
+        actor's call cannot be read."""
         if self.running:
             self.aside.append((self.running, self.held, self.made))
-        self.running = op, id, args, deps = self.todo.popleft()
+        message = self.todo.popleft()
+        if message[0] == "resume":
+            self.dropped.clear()
+            self.stalled = False
+            return
+        if self.stalled:
+            self.dropped.append(message[1])
+            return
+        self.running = op, id, args, deps = message
         self.made = 0
         self.unread.pop(id, None)
         self.unlimited.discard(id)
+        if id in self.log.refilling:
+            self.unlimited.add(id)
         if op == "create":
             self.is_actor = True
             self.max_unread = self.log.max_unread[id]
         self.held = [inner for dep, one in [(0, args), *deps] for inner in self._hold(dep, one)]
+        if op == "call" and (gone is not None or ABSENT in (one for _, one in deps)):
+            self._stall(gone)
+            return
         self._unpickle(self.held)
         if op != "create":
             self.log.note_begun(id, self)
+
+    def _stall(self, gone: int | None) -> None:
+        """As `minray.running.Calls.stalled`."""
+        assert self.running
+        _, id, _, deps = self.running
+        self.running = None
+        self.stalled = not self.concurrent
+        for dep, one in deps:
+            if dep == gone:
+                self.outbox.append(("gone", dep, one[1]))
+        self.outbox.append(("stalled", id))
+        for inner in self.held:
+            self.counts.drop(inner)
+        self.held = []
+        self.flush()
+        if self.aside:
+            self.running, self.held, self.made = self.aside.pop()
 
     def turn_to_one_that_goes_on(self) -> bool:
         """Let a call go on that does not wait for others, if there is one."""
@@ -191,6 +226,8 @@ class SimWorker:
             self._over("created", self.call, None)
         else:
             returns = self.log.num_returns[self.call]
+            if self.call in self.log.streams:  # what it makes it yields
+                values = ()
             self._over("done", self.call, (values + (NONE,) * returns)[:returns], seconds)
 
     @property
@@ -271,35 +308,35 @@ class SimWorker:
 
     # -- what the user's code in it does ---------------------------------------------------------------------------
 
-    def make(self, number: int) -> int:
-        """Ids of objects to come, counted once each."""
+    def make(self, template: Any = None) -> int:
+        """The id of a call or an object to come; all that a call makes is counted once."""
         first = self._next_id
-        self._next_id += max(number, 1)
-        for id in range(first, first + number):
+        self._next_id += 2
+        for id in (first,) if template is None else counted(first, template):
             self.counts.receive(id)
             self.refs.append(id)
         return first
 
     def submit(self, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.counted)
+        id = self.make(template)
         self.log.note_called(id, template)
         self.post("submit", id, template, deps, tuple(refs), self.call if self.running else 0)
         return id
 
     def call_actor(self, actor: int, template: Any, *deps: int, refs: Sequence[int] = ()) -> int:
-        id = self.make(template.counted)
+        id = self.make(template)
         self.log.note_called(id, template)
         self.post("submit_call", id, template, deps, tuple(refs), actor, self.call if self.running else 0)
         return id
 
     def create(self, template: Any, *deps: int, refs: Sequence[int] = (), name: str | None = None) -> int:
-        id = self.make(1)
+        id = self.make()
         self.log.note_created(id, template)
         self.post("submit_actor", id, template, deps, tuple(refs), name)
         return id
 
     def put(self, one: Value) -> int:
-        id = self.make(1)
+        id = self.make()
         self.post("put", id, one)
         return id
 

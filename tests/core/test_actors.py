@@ -6,7 +6,8 @@ import pytest
 
 from minray.core.value import NONE
 from tests.core.sim_worker import BOOM, SimWorker
-from tests.core.simulation import Simulation, actor_class, function, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, method, value
 
 
 def begin(worker: SimWorker, sim: Simulation) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from minray.core.numbering import NEXT, results_of
 from minray.core.scheduler import DEAF_SECONDS
 from minray.core.tasks import DONE
 from minray.core.value import NONE
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, method, value
 
 
 def begin(worker: SimWorker, sim: Simulation) -> None:
@@ -105,8 +107,8 @@ def test_a_call_is_told_of_its_cancellation_once(sim: Simulation) -> None:
 
 def test_any_of_a_call_s_objects_names_it(sim: Simulation) -> None:
     x = sim.submit(function(3, GPU=1))
-    sim.cancel(x + 2)
-    assert [sim.fault(id) for id in (x, x + 1, x + 2)] == ["Cancelled"] * 3
+    sim.cancel(x + 2 * NEXT)
+    assert [sim.fault(id) for id in results_of(x, 3)] == ["Cancelled"] * 3
 
 
 def test_what_is_done_or_stored_stays(sim: Simulation) -> None:

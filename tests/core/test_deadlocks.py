@@ -10,7 +10,8 @@ from minray.core.deadlocks import LOOK_SECONDS
 from minray.core.objects import Watch
 from minray.core.template import MethodTemplate
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function, generator, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, generator, method, value
 from tests.core.test_histories import History, few, index, pick
 
 

@@ -20,17 +20,8 @@ from hypothesis.stateful import (
 from minray.core.template import ActorTemplate, TaskTemplate
 from minray.core.value import ON_DISK, SPILLED, STORED, Value
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import (
-    Simulation,
-    actor_class,
-    amounts,
-    function,
-    generator,
-    method,
-    on_terms,
-    value,
-    within,
-)
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, amounts, function, generator, method, on_terms, value, within
 
 T = TypeVar("T")
 
@@ -471,6 +462,7 @@ class History(RuleBasedStateMachine):
         sim.run()
         assert sim.ended.keys() == sim.submitted, "every call ends"
         assert not sim.graph.tasks and not sim.watches and not sim.requests
+        assert not any(entry.value is None for entry in sim.objects.entries.values()), "every object comes"
         self.let_go()
         assert not sim.refs and not any(worker.loans or worker.sent for worker in sim.scheduler.workers.values())
         # By now only objects can hold objects. The books balance, so what is left holds itself, in a circle.

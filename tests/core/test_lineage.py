@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from minray.core import lineage
+from minray.core.numbering import NEXT
 from minray.core.value import FAULT, ON_DISK, STORED
-from tests.core.simulation import Simulation, actor_class, function, method, value
-from tests.core.test_histories import History, few, index, pick
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, value
 
 
 @pytest.fixture
@@ -108,10 +104,10 @@ def test_small_arguments_are_remembered(sim: Simulation) -> None:
 def test_one_of_several_results_is_made_again_alone(storing: Simulation) -> None:
     sim = storing
     id = made(sim, returns=2)
-    kept = sim.value(id + 1)
+    kept = sim.value(id + NEXT)
     sim.lose(id)
     sim.run()
-    assert sim.value(id + 1) is kept and sim.value(id) is not None
+    assert sim.value(id + NEXT) is kept and sim.value(id) is not None
 
 
 def test_each_time_takes_one_of_the_retries(storing: Simulation) -> None:
@@ -143,7 +139,7 @@ def test_what_cannot_be_made_again_says_why(storing: Simulation, monkeypatch: py
     never = made(sim, retries=0)
     of_put = made(sim, put)
     actor = sim.create(actor_class())
-    by_actor = sim.call(actor, template=method(retries=1))
+    by_actor = sim.call(actor)
     sim.run()
     sim.release(put)
     put = sim.put(value(stored=True))
@@ -165,7 +161,7 @@ def test_what_cannot_be_made_again_says_why(storing: Simulation, monkeypatch: py
 
 def test_a_long_chain_is_made_again_without_recursion(storing: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     sim = storing
-    monkeypatch.setattr("tests.core.simulation.check", lambda sim: None)  # which would take minutes
+    monkeypatch.setattr("tests.core.owner.check", lambda sim: None)  # which would take minutes
     monkeypatch.setattr(sim.graph, "check", lambda: None)
     chain = [made(sim)]
     for _ in range(1500):
@@ -202,61 +198,3 @@ def test_an_actor_ends_that_only_the_memory_of_an_argument_has_held(storing: Sim
     sim.release(result)
     sim.run()
     assert actor not in sim.actors
-
-
-class Losses(History):
-    """Tasks that return large values, which get lost while workers die and references are dropped."""
-
-    # What other histories are about.
-    submit = submit_many = submit_a_generator = submit_on_terms = submit_in_a_group = None  # type: ignore[assignment]
-    create = create_in_a_group = create_in_a_call = reserve = a_node_joins = None  # type: ignore[assignment]
-    wait = watch = unwatch = receive = read = begin_call = time_out = None  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts = seen
-
-    @rule(deps=few, refs=few, returns=st.sampled_from([1, 1, 2]), retries=st.sampled_from([1, 2, -1]))
-    def make(self, deps: list[int], refs: list[int], returns: int, retries: int) -> None:
-        self.sim.stores = True
-        self.sim.submit(self.function(returns, retries, {"CPU": 1.0}), *self.objects(deps), refs=self.refs(refs))
-
-    @rule(steps=st.lists(index, min_size=6, max_size=20))
-    def let_tasks_go_on(self, steps: list[int]) -> None:
-        for step in steps if self.sim.workers else ():
-            self.sim.step(pick(list(self.sim.workers.values()), step))
-
-    @precondition(lambda self: len(self.sim.refs) > 2)
-    @rule(which=index)
-    def forget(self, which: int) -> None:
-        self.sim.release(pick(sorted(self.sim.refs), which))
-
-    @precondition(lambda self: self.stored())
-    @rule(which=index)
-    def lose_what_a_task_made(self, which: int) -> None:
-        by_tasks = [id for id in self.stored() if isinstance(self.sim.objects.origins.get(id), lineage.Origin)]
-        if by_tasks:
-            id = pick(by_tasks, which)
-            tasks = len(self.sim.graph.tasks)
-            self.sim.lose(id)
-            self.counts["again"] += self.sim.value(id) is None
-            self.counts["arguments too"] += len(self.sim.graph.tasks) > tasks + 1
-
-    def teardown(self) -> None:
-        super().teardown()
-        self.sim.graph.sweep()
-        origins = self.sim.graph.lineage.origins.values()
-        assert all(origin.live or origin.users for origin in origins)
-        if not self.sim.objects.entries:
-            assert not origins and not self.sim.objects.origins
-
-
-seen: Counter[str] = Counter()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_whatever_is_lost_comes_back_or_says_why_and_the_books_balance() -> None:
-    seen.clear()
-    run_state_machine_as_test(Losses, settings=settings(max_examples=settings().max_examples // 2))
-    assert seen["again"]

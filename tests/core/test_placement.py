@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minray.core.placement import CREATED, PENDING, REMOVED
-from tests.core.simulation import Simulation, actor_class, amounts, function, on_terms, within
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, amounts, function, on_terms, within
 
 
 def test_a_group_takes_its_resources_from_all_others_and_gives_them_back(sim: Simulation) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from minray.core.pressure import PATIENCE, Pressure
 from minray.core.scheduler import HOLD_SECONDS
-from tests.core.simulation import Simulation, function
+from tests.core.simulation import Simulation
+from tests.core.templates import function
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from minray.core.value import STORED, bytes_of
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function, value
 
 f = function()
 

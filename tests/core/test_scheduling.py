@@ -16,7 +16,8 @@ from minray.core.template import TaskTemplate
 from minray.core.value import NONE
 from minray.core.workforce import SURPLUS_SECONDS
 from tests.core.sim_worker import SimWorker
-from tests.core.simulation import Simulation, actor_class, function
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, function
 
 
 def quick(**demand: float) -> TaskTemplate:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from minray.core.tasks import Worker
 from minray.core.value import NONE
 from tests.core.sim_worker import BOOM, SimWorker
-from tests.core.simulation import Simulation, actor_class, generator, method, value
+from tests.core.simulation import Simulation
+from tests.core.templates import actor_class, generator, method, value
 
 
 def start(sim: Simulation, call: int) -> SimWorker:

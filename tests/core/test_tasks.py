@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from minray.core.numbering import NEXT
 from minray.core.tasks import Worker
 from minray.core.value import NAMED_DEPENDANTS, NONE
 from tests.core.sim_worker import BOOM
-from tests.core.simulation import Simulation, function, value
+from tests.core.simulation import Simulation
+from tests.core.templates import function, value
 
 f = function()
 
@@ -30,9 +32,9 @@ def test_a_task_runs_and_its_value_is_there(sim: Simulation) -> None:
 def test_a_call_makes_as_many_objects_as_it_declares(sim: Simulation, returns: int) -> None:
     x = sim.submit(function(returns))
     sim.run()
-    assert [sim.value(x + i) for i in range(returns)] == [NONE] * returns
-    assert sim.value(x + returns) is not None  # nobody made that one: it is lost
-    assert sim.fault(x + returns) == "ObjectLost"
+    *made, beyond = range(x, x + (returns + 1) * NEXT, NEXT)
+    assert [sim.value(id) for id in made] == [NONE] * returns
+    assert sim.fault(beyond) == "ObjectLost"  # nobody made that one
 
 
 def test_an_error_is_the_value_of_every_object_of_the_call(sim: Simulation) -> None:
@@ -42,7 +44,7 @@ def test_an_error_is_the_value_of_every_object_of_the_call(sim: Simulation) -> N
     worker.begin()
     worker.fail()
     sim.receive(worker)
-    assert [sim.value(x), sim.value(x + 1)] == [BOOM, BOOM]
+    assert [sim.value(x), sim.value(x + NEXT)] == [BOOM, BOOM]
 
 
 def test_a_task_waits_for_its_pending_arguments(sim: Simulation) -> None:
@@ -115,7 +117,7 @@ LONG = 100_000
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """A run whose books are audited at its end alone: an audit takes as long as there are tasks."""
-    monkeypatch.setattr("tests.core.simulation.check", lambda sim: None)
+    monkeypatch.setattr("tests.core.owner.check", lambda sim: None)
     sim = Simulation()
     monkeypatch.setattr(sim.graph, "check", lambda: None)
     return sim

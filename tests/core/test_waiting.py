@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minray.core.tasks import Task
-from tests.core.simulation import Simulation, function, value
+from tests.core.simulation import Simulation
+from tests.core.templates import function, value
 
 f = function()
 

@@ -34,6 +34,9 @@ class Link:
 
     def wake(self) -> None: ...
 
+    def watch(self, loop: Any, readable: Any) -> bool:
+        return False
+
 
 @pytest.fixture
 def reader() -> Iterator[Client]:

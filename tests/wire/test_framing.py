@@ -66,6 +66,8 @@ MESSAGES: list[Message] = [
     (m.NEXT, 9, 8, None),
     (m.WHERE, 9),
     (m.GONE, 5, ("segment", 0, 10)),
+    (m.RESUME,),
+    (m.STALLED, 5),
     (m.AT, 9, "app.py:1, in f"),
 ]
 FRAMES: list[list[Message]] = [MESSAGES, [], [(m.STOP,)], *([message] for message in MESSAGES)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import glob
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +14,6 @@ from minray.exceptions import ObjectLostError, ObjectReconstructionFailedError, 
 pytestmark = pytest.mark.slow
 
 N = 20_000  # numbers in an array that goes to the store
-
-
-@pytest.fixture
-def lose(ray: Any) -> Callable[[], None]:
-    """Removes all files of the store. (Whoever has read from one of them before still can.)"""
-
-    def remove() -> None:
-        for path in glob.glob(f"/dev/shm/minray-{os.getpid()}-*/w*-*"):
-            os.unlink(path)
-
-    return remove
 
 
 @pytest.fixture
