@@ -114,6 +114,8 @@ def method(*args: Any, **options: Any) -> Any:
 
 
 def _is_generator(function: Any) -> bool:
+    """Whether a method is one, perhaps below decorators."""
+    function = inspect.unwrap(function)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 

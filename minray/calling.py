@@ -93,7 +93,7 @@ class Codec:
             if refs:
                 where += tuple(map(str, refs))  # exactly str: of a subclass (numpy.str_) marshal makes bytes
                 deps += tuple(refs.values())
-                kwargs = {key: arg for key, arg in kwargs.items() if key not in refs}
+                kwargs = {key: None if key in refs else arg for key, arg in kwargs.items()}  # in the caller's order
         elif deps:
             for arg in args:
                 if type(arg) not in _ATOMS:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from minray.current_call import current_call
 from minray.running import Calls, ExitActor
 from minray.wire.messages import Message
 
@@ -145,6 +146,7 @@ class Threads:
                 self._turnout.crash(error)
                 return
             del message  # it may hold the arguments until the next call
+            current_call.set(None)  # it holds the actor
             self._turnout.leave(ends)
 
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from minray.backend import Link
 from minray.counts import Counts
-from minray.exceptions import ActorAlreadyExistsError, DeadlockError
+from minray.exceptions import ActorAlreadyExistsError, DeadlockError, RaySystemError
 from minray.measures import Outgoing
 from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of, would_wait
@@ -63,6 +63,8 @@ class Exchange:
 
     #: Some thread of the worker reads the channel at all times.
     always_read = False
+    #: The owner has given the worker up: it hears nothing more, and answers nothing.
+    given_up = False
     #: The thread whose event loop reads it whenever the loop is idle; 0: none.
     reading_loop = 0
 
@@ -155,6 +157,8 @@ class Exchange:
         """
         if self._inside():
             raise would_wait()
+        if self.given_up:
+            raise RaySystemError("this actor has ended: nobody answers what it asks in __ray_shutdown__ or __del__.")
         waiting = Waiting()
         waiting.thread = get_ident()
         number = next(self._numbers)

@@ -135,7 +135,8 @@ class Listing:
             "required_resources": amounts(asked(actor.template)),
         }
         if row["state"] == "FAILED" and actor.death is not None:
-            row |= {"error_type": _error_type(actor.death), "_error": actor.death}
+            _, details = actor.death[1]
+            row |= {"error_type": _error_type(details[-1] or actor.death), "_error": actor.death}  # of its __init__
         return row
 
     def _place(self, worker: Worker | None) -> Row:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from minray.calling import Gone
 from minray.concurrency import DEFAULT, Turnout, group_of
 from minray.current_call import current_call
-from minray.running import Calls, ExitActor, cancelled
+from minray.running import Calls, ExitActor, cancelled, ends_well
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -278,7 +278,11 @@ class _Loop:
                 raise asyncio.CancelledError
             calls.client.post((m.DONE, id, values, perf_counter() - begun))
             del result, positional, keywords
-        except (ExitActor, SystemExit):
+        except ExitActor:
+            raise
+        except SystemExit as end:
+            if ends_well(end):
+                raise ExitActor from None
             raise
         except Gone as gone:
             calls.stalled(id, gone)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from types import GeneratorType
@@ -22,7 +24,7 @@ from minray.client import Client
 from minray.core.template import Code
 from minray.core.value import ERROR, NONE, STORED, Value, fault
 from minray.current_call import current_call
-from minray.exceptions import AsyncioActorExit, RayTaskError, TaskCancelledError
+from minray.exceptions import ActorDiedError, AsyncioActorExit, RayTaskError, TaskCancelledError
 from minray.ids import actor_id, task_id
 from minray.stopping import Interruptible
 from minray.wire import messages as m
@@ -125,8 +127,10 @@ class Calls:
             raise
         except Gone as gone:
             self.stalled(id, gone)
-        except SystemExit:
+        except SystemExit as end:
             self.leave_if_asked(id)
+            if op == m.CALL and ends_well(end):
+                raise ExitActor from None
             raise
         except BaseException as error:
             self.leave_if_asked(id)
@@ -268,11 +272,13 @@ class Calls:
         self.client.post((m.FAILED, id, wrapped, again, perf_counter() - begun))
 
     def _error(self, error: BaseException, name: str) -> Value:
+        return (ERROR, pickle.dumps(self._wrapped(error, name)), ())
+
+    def _wrapped(self, error: BaseException, name: str) -> RayTaskError:
         about = (
             {"actor_repr": safe_repr(self.actor), "actor_id": actor_id(self._actor_id).hex()} if self._actor_id else {}
         )
-        wrapped = RayTaskError.from_exception(name, error, self._pid, **about)
-        return (ERROR, pickle.dumps(wrapped), ())
+        return RayTaskError.from_exception(name, error, self._pid, **about)
 
     def _retries(self, error: BaseException, retry: Any) -> bool:
         """Whether the call's options ask to run it again after `error`: all exceptions, or the types in some code."""
@@ -317,17 +323,36 @@ class Calls:
             raise
         except Exception as failure:
             self.leave_if_asked(0)
-            error = self._error(failure, f"{name}.__init__")
+            wrapped = self._wrapped(failure, f"{name}.__init__")
+            error = (ERROR, pickle.dumps(wrapped), ())
+            # Whoever calls a method gets the error, but perhaps nobody ever does.
+            sys.stderr.write(f"Exception raised in creation task: {ActorDiedError(wrapped)}\n")
         for inner in held:
             self.client.counts.drop(inner)
         self.client.post((m.CREATED, id, error))
         self.client.flush()
         return error is None
 
+    def end_actor(self) -> None:
+        """The actor ends, and nobody has killed it: it is told (`__ray_shutdown__`), and dropped (`__del__`)."""
+        told = getattr(self.actor, "__ray_shutdown__", None)
+        if callable(told):
+            try:
+                told()
+            except Exception:  # whatever the user's code raises: there is nobody to hand it to
+                traceback.print_exc()
+        current_call.set(None)  # it has the last method
+        self.actor = told = None
+
 
 def cancelled(id: int, error: BaseException) -> TaskCancelledError:
     """What the caller gets for a call that was interrupted by `error`, or that cancelled itself."""
     return TaskCancelledError(task_id(id)).with_traceback(error.__traceback__)
+
+
+def ends_well(end: SystemExit) -> bool:
+    """Whether a method that is left by this has ended its actor on purpose, for good: ``sys.exit(0)``."""
+    return end.code == 0
 
 
 def safe_repr(obj: Any) -> str:

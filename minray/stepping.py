@@ -375,6 +375,10 @@ class SteppedWorker(Worker):
             self._several.close()
         self._calls.producers.close()
 
+    def _exit_actor(self) -> None:
+        super()._exit_actor()
+        self._end_actor()  # here, on a thread that is simulated
+
     def close(self) -> None:
         """The run is over, and with it all that runs here: cut the circles (see `SteppedRuntime.close`)."""
         self._calls.interruptible = None

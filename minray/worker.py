@@ -80,6 +80,7 @@ class Worker:
             self.client.flush()
             while not self._exiting:
                 self._step()
+            self._end_actor()
         except (EOFError, OSError):
             pass  # the owner is gone, and with it everybody who could care
         except SystemExit:
@@ -266,6 +267,12 @@ class Worker:
         self.client.post((m.EXIT,))
         self.client.flush()
         self._exiting = True
+
+    def _end_actor(self) -> None:
+        """An actor that has ended as it should is told so. The owner has given the worker up, and hears no more."""
+        if self._ending is None:
+            self.client.given_up = True
+            self._calls.end_actor()
 
     # -- several calls at once ------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Producers:
 
     def stream(self, task: int, items: Iterable[Any], how: dict[str, Any], name: str) -> None:
         """Send on what `items` yields, until it ends. Whatever it raises passes, after the items before that."""
+        _check_generator(items, name, "streaming")
         producer = self._enter(task, how, name)
         try:
             iterator = iter(items)
@@ -94,6 +95,7 @@ class Producers:
         self, task: int, items: Iterable[Any] | AsyncIterator[Any], how: dict[str, Any], name: str
     ) -> None:
         """As `stream`, in an event loop, which is never blocked by what has to wait. `items` may be asynchronous."""
+        _check_generator(items, name, "streaming")
         producer = self._enter(task, how, name)
         try:
             iterator = _every(items).__aiter__()
@@ -349,6 +351,14 @@ async def _every(items: Any) -> AsyncIterator[Any]:
             yield item
 
 
+def _check_generator(items: Any, name: str, num_returns: str) -> None:
+    is_async = num_returns == "streaming" and isinstance(items, AsyncIterator)
+    if not (is_async or isinstance(items, Iterator)):
+        raise ValueError(
+            f'Functions with @minray.remote(num_returns="{num_returns}") must return a generator, as {name} does not.'
+        )
+
+
 def dynamic(
     client: Client, items: Any, name: str, fail: Callable[[BaseException], Value]
 ) -> DynamicObjectRefGenerator[Any]:
@@ -356,10 +366,7 @@ def dynamic(
 
     ValueError: it is no generator.
     """
-    if not isinstance(items, Iterator):
-        raise ValueError(
-            f'Functions with @minray.remote(num_returns="dynamic") must return a generator, as {name} does not.'
-        )
+    _check_generator(items, name, "dynamic")
     refs: list[ObjectRef[Any]] = []
     try:
         refs.extend(ObjectRef(client.put(item), client) for item in _each(items))

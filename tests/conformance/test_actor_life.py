@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import sys
 from typing import Any
 
 import pytest
@@ -153,3 +155,100 @@ def test_calls_in_progress_finish_when_the_last_handle_is_gone(ray: Any, flags: 
 
 def test_a_call_on_a_handle_that_is_never_kept(ray: Any, Counter: Any) -> None:
     assert ray.get(Counter.remote(41).increment.remote()) == 42
+
+
+@pytest.fixture
+def Tidy(ray: Any, flags: Any) -> Any:
+    """An actor that tidies up after itself: flags "told" and "dropped"."""
+
+    @ray.remote(num_cpus=0)
+    class Tidy:
+        def method(self) -> int:
+            return 1
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+        def __ray_shutdown__(self) -> None:
+            flags.up("told")
+
+        def __del__(self) -> None:
+            flags.up("dropped" if flags.count("told") else "dropped untold")
+
+    return Tidy
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize(
+    "how", [pytest.param("out of scope", marks=pytest.mark.needs("clock")), "exit_actor", "__ray_terminate__"]
+)
+def test_an_actor_that_ends_is_told_and_then_dropped(
+    ray: Any, flags: Any, Tidy: Any, eventually: Any, how: str, concurrency: int
+) -> None:
+    tidy = Tidy.options(max_concurrency=concurrency).remote()
+    assert ray.get(tidy.method.remote()) == 1
+    if how == "out of scope":
+        del tidy
+    else:
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(tidy.leave.remote() if how == "exit_actor" else tidy.__ray_terminate__.remote())
+    eventually(lambda: flags.count("dropped"))
+    assert (flags.count("told"), flags.count("dropped")) == (1, 1)
+
+
+@pytest.mark.needs("clock")
+def test_an_async_actor_that_ends_is_told(ray: Any, flags: Any, Tidy: Any, eventually: Any) -> None:
+    class Async(Tidy.__ray_actor_class__):  # type: ignore[misc]
+        async def coroutine(self) -> int:
+            return 2
+
+    tidy = ray.remote(Async).remote()
+    assert ray.get([tidy.method.remote(), tidy.coroutine.remote()]) == [1, 2]
+    del tidy
+    eventually(lambda: flags.count("dropped"))
+    assert flags.count("told") == 1
+
+
+def test_an_actor_that_is_killed_is_not_told(ray: Any, flags: Any, Tidy: Any, kill: Any) -> None:
+    tidy = Tidy.remote()
+    kill(tidy)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(tidy.method.remote())
+    assert flags.count("told") == 0
+
+
+@pytest.mark.needs("clock")
+def test_an_error_while_an_actor_is_told_of_its_end_harms_nobody(ray: Any, flags: Any, eventually: Any) -> None:
+    @ray.remote(num_cpus=0)
+    class Untidy:
+        def method(self) -> int:
+            return 1
+
+        def __ray_shutdown__(self) -> None:
+            flags.up("told")
+            raise ValueError("untidy")
+
+        def __del__(self) -> None:
+            flags.up("dropped")
+
+    untidy = Untidy.remote()
+    assert ray.get(untidy.method.remote()) == 1
+    del untidy
+    eventually(lambda: flags.count("dropped"))
+    assert flags.count("told") == 1
+
+
+def test_an_error_in_a_constructor_is_shown_although_nobody_calls_a_method(
+    ray: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    @ray.remote(num_cpus=0)
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("broken on purpose")
+
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    broken = Broken.remote()
+    eventually(lambda: "ValueError: broken on purpose" in stderr.getvalue())
+    assert "Exception raised in creation task: The actor died because of an error" in stderr.getvalue()
+    del broken

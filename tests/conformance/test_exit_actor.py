@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -194,3 +195,47 @@ def test_the_module_has_the_types(ray: Any, plain: Any) -> None:
     assert isinstance(plain, ray.actor.ActorClass)
     assert isinstance(actor.hello, ray.actor.ActorMethod)
     assert ray.actor.method is ray.method
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_sys_exit_with_0_ends_an_actor_for_good(ray: Any, dies: Any, concurrency: int) -> None:
+    @ray.remote(max_restarts=5, max_concurrency=concurrency)
+    class Actor:
+        def hello(self) -> str:
+            return "hello"
+
+        def exit(self) -> None:
+            sys.exit(0)
+
+    actor = Actor.remote()
+    assert ray.get(actor.hello.remote()) == "hello"
+    dies(actor.exit.remote())
+    dies(actor.hello.remote())
+
+
+@pytest.mark.parametrize("code", [None, 1, "why"])
+def test_sys_exit_with_anything_else_is_a_death_after_which_an_actor_restarts(
+    ray: Any, flags: Any, eventually: Any, code: Any
+) -> None:
+    @ray.remote(max_restarts=1)
+    class Actor:
+        def __init__(self) -> None:
+            self.life = flags.up("lives")
+
+        def which(self) -> int:
+            return self.life
+
+        def exit(self) -> None:
+            sys.exit(code)
+
+    def life() -> int | None:
+        try:
+            return int(ray.get(actor.which.remote()))
+        except ray.exceptions.ActorUnavailableError:
+            return None
+
+    actor = Actor.remote()
+    assert ray.get(actor.which.remote()) == 1
+    with pytest.raises(ray.exceptions.ActorUnavailableError):
+        ray.get(actor.exit.remote())
+    assert eventually(life) == 2

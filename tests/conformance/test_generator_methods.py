@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -326,3 +327,52 @@ def test_a_task_can_call_a_dynamic_generator(ray: Any, dynamic: Any) -> None:
         return sum(int(ray.get(ref)[0]) for ref in ray.get(dynamic.remote(n)))
 
     assert ray.get(total.remote(4)) == 6
+
+
+def test_a_decorated_generator_is_one_all_the_same(ray: Any) -> None:
+    def passing(method: Any) -> Any:
+        @functools.wraps(method)
+        def call(*args: Any) -> Any:
+            return method(*args)
+
+        return call
+
+    @ray.remote
+    class Decorated:
+        @passing
+        def numbers(self, n: int) -> Iterator[int]:
+            for i in range(n):
+                yield i
+
+    @ray.remote
+    class Async:
+        @passing
+        async def numbers(self, n: int) -> AsyncIterator[int]:
+            for i in range(n):
+                yield i
+
+        async def coroutine(self) -> None: ...
+
+    for actor in (Decorated.remote(), Async.remote()):
+        assert [ray.get(ref) for ref in actor.numbers.remote(3)] == [0, 1, 2]
+
+
+def test_a_decorated_generator_that_returns_no_generator_fails(ray: Any) -> None:
+    def collecting(method: Any) -> Any:
+        @functools.wraps(method)
+        def call(*args: Any) -> Any:
+            return list(method(*args))
+
+        return call
+
+    @ray.remote
+    class Decorated:
+        @collecting
+        def numbers(self, n: int) -> Iterator[int]:
+            for i in range(n):
+                yield i
+
+    decorated = Decorated.remote()
+    with pytest.raises(ValueError, match="generator"):
+        ray.get(next(decorated.numbers.remote(3)))
+    assert ray.get(decorated.numbers.options(num_returns=1).remote(3)) == [0, 1, 2]

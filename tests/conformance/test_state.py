@@ -223,6 +223,23 @@ def test_an_object_that_is_let_go_is_listed_no_more(ray: Any, state: Any, eventu
     eventually(lambda: not state.get_objects(id))
 
 
+def test_a_constructor_that_raises_is_listed_as_a_task_that_failed(ray: Any, state: Any, eventually: Any) -> None:
+    @ray.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("broken")
+
+        def method(self) -> None: ...
+
+    broken = Broken.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.get(broken.method.remote())
+    (row,) = eventually(
+        lambda: state.list_tasks(filters=[("type", "=", "ACTOR_CREATION_TASK"), ("state", "=", "FAILED")])
+    )
+    assert (row.name, row.error_type) == ("Broken.__init__", "TASK_EXECUTION_EXCEPTION")
+
+
 def test_the_node_is_listed(ray: Any, state: Any) -> None:
     (row,) = state.list_nodes(detail=True)
     assert type(row).__name__ == "NodeState"

@@ -85,6 +85,14 @@ def test_refs_given_as_arguments_arrive_as_their_values(ray: Any) -> None:
     assert ray.get(f.remote(one, two, 0, b=three, c=four)) == (1, (2, 0), 3, {"c": 4})
 
 
+def test_keywords_arrive_in_their_order_refs_among_them(ray: Any) -> None:
+    @ray.remote
+    def f(**kwargs: Any) -> list[tuple[str, Any]]:
+        return list(kwargs.items())
+
+    assert ray.get(f.remote(b=1, a=ray.put(2), c=3)) == [("b", 1), ("a", 2), ("c", 3)]
+
+
 def test_a_ref_may_be_given_twice(ray: Any) -> None:
     @ray.remote
     def add(a: int, b: int, c: int) -> int:
