@@ -214,18 +214,19 @@ class Runtime(Owner):
             if entry is None or entry.value is None:
                 self._await(ids, timeout)
                 break
-        results, gone = list[Any](), False
+        results, missing = list[Any](), False
         decode = self._codec.decode
         for id in ids:
             value = self._graph.objects.value_of(id)
             if value is None:
-                continue  # another one failed, and is raised below
+                missing = True  # another one failed, and is raised below; or this was lost since a moment ago
+                continue
             if value[0] == STORED or value[0] == SPILLED:
                 assert self._memory is not None
                 try:
                     results.append(self._memory.read(id))
                 except Gone:
-                    gone = True  # and so may be others: all are made again at once
+                    missing = True  # and so may be others: all are made again at once
                 continue
             result = decode(value, id)
             if value[0] >= FIRST_ERROR:
@@ -234,7 +235,7 @@ class Runtime(Owner):
                 finally:
                     del result  # its traceback has this frame: a cycle, with all that its callers refer to
             results.append(result)
-        return self.get(ids, timeout) if gone else results
+        return self.get(ids, timeout) if missing else results
 
     def _hear_of(self, ids: Sequence[int]) -> None:
         """With `isolate=False` a worker's ref can be here before the message that announces it: read until it is."""
@@ -298,6 +299,8 @@ class Runtime(Owner):
                     self._graph.unwatched(ids, watch)
         if timeout != 0:
             self._check_open()
+        if timeout is None and len(ready) < num_returns:  # one was lost since a moment ago
+            return self.wait(ids, num_returns, timeout)
         return set(ready)
 
     def _look(self, ids: Sequence[int], num_returns: int, timeout: float | None) -> set[int]:

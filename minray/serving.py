@@ -18,6 +18,7 @@ from minray.core.objects import Watch
 from minray.core.stalling import stalled
 from minray.core.tasks import Call, Worker
 from minray.core.template import ActorTemplate, MethodTemplate, TaskTemplate
+from minray.core.value import FIRST_ERROR
 from minray.exceptions import ActorAlreadyExistsError, DeadlockError
 from minray.measures import OWN
 from minray.wire import messages as m
@@ -30,10 +31,22 @@ _UNHEEDED = (m.FETCH, m.READY)
 class Request:
     """A worker's GET, FETCH, WAIT, READY or NEXT (of `stream`) that is not answered yet."""
 
-    __slots__ = ("ids", "number", "op", "stream", "worker")
+    __slots__ = ("ids", "least", "number", "op", "own", "stream", "worker")
 
-    def __init__(self, worker: Worker, op: int, number: int, ids: tuple[int, ...], stream: int = 0) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        op: int,
+        number: int,
+        ids: tuple[int, ...],
+        own: tuple[int, bool] | None = None,
+        least: int = 0,
+        stream: int = 0,
+    ) -> None:
+        """`own`: a call waits for it without a time-out (see `Deadlocks`). `least`: so many of `ids` must be ready."""
         self.worker = worker
+        self.own = own
+        self.least = least
         self.op = op
         self.number = number
         self.ids = ids
@@ -154,37 +167,36 @@ class Serving:
 
     def _on_get(self, worker: Worker, message: Message) -> None:
         op, number, ids, own = message
-        request = Request(worker, op, number, ids)
-        self._watch(request, self._graph.watched(ids, len(ids), request, eager=True), own)
+        self._watch(Request(worker, op, number, ids, own, len(ids)))
 
     def _on_wait(self, worker: Worker, message: Message) -> None:
         _, number, ids, count, block, own = message
-        request = Request(worker, m.WAIT, number, ids)
+        request = Request(worker, m.WAIT, number, ids, own, count if block else 0)
         if not block and len(self._graph.ready(ids)) < count:
             # It only looks, perhaps again and again: what it looks for may need the CPU that it holds.
             self._graph.blocked(worker)
             self._graph.unblocked(worker)
-        self._watch(request, self._graph.watched(ids, count if block else 0, request), own)
+        self._watch(request)
 
     def _on_ready(self, worker: Worker, message: Message) -> None:
         _, number, id = message
-        request = Request(worker, m.READY, number, (id,))
-        self._watch(request, self._graph.watched((id,), 1, request))
+        self._watch(Request(worker, m.READY, number, (id,), least=1))
 
     def _on_next(self, worker: Worker, message: Message) -> None:
         _, number, stream, own = message
         ids = (self._graph.streams.peek(stream),)
-        request = Request(worker, m.NEXT, number, ids, stream)
-        self._watch(request, self._graph.watched(ids, 1, request), own)
+        self._watch(Request(worker, m.NEXT, number, ids, own, least=1, stream=stream))
 
-    def _watch(self, request: Request, watch: Watch, own: tuple[int, bool] | None = None) -> None:
-        """Answer a request when `watch` is done. `own`: a call waits for it, without a time-out (see `Deadlocks`)."""
+    def _watch(self, request: Request) -> None:
+        """Answer a request when what it waits for is there."""
+        eager = request.op in (m.GET, m.FETCH)
+        watch = self._graph.watched(request.ids, request.least, request, eager)
         if watch.done:
             self._send_reply(request)
         else:
             self._requests[request.worker.id, request.number] = watch
-            if own is not None:
-                self._graph.deadlocks.began(watch, request.ids, request.worker, *own, request.op == m.FETCH)
+            if request.own is not None:
+                self._graph.deadlocks.began(watch, request.ids, request.worker, *request.own, request.op == m.FETCH)
             if request.op not in _UNHEEDED:
                 self._graph.blocked(request.worker, request.ids)
 
@@ -220,19 +232,26 @@ class Serving:
         graph = self._graph
         worker = request.worker
         if request.op == m.WAIT or request.op == m.READY:
-            self._answer(worker, request.number, tuple(graph.ready(request.ids)))
+            ready = graph.ready(request.ids)
+            if len(ready) < request.least:
+                self._watch(request)
+            else:
+                self._answer(worker, request.number, tuple(ready))
             return
         if request.op == m.NEXT:
             taken = graph.streams.take(request.stream, worker)
             self._answer(worker, request.number, None if taken is None else tuple(taken))
             return
+        found = [(id, graph.objects.value_of(id)) for id in request.ids]
+        there = [(id, value) for id, value in found if value is not None]
+        if len(there) < len(found) and all(value[0] < FIRST_ERROR for _, value in there):
+            self._watch(request)  # one was lost since a moment ago; else it is pending beside one that failed
+            return
         ids, values = [], []
-        for id in request.ids:
-            value = graph.objects.value_of(id)
-            if value is not None:  # pending beside one that failed
-                graph.objects.lend_value(worker.loans, id, value)
-                ids.append(id)
-                values.append(value)
+        for id, value in there:
+            graph.objects.lend_value(worker.loans, id, value)
+            ids.append(id)
+            values.append(value)
         self._outbox.append((worker.id, (m.VALUES, request.number, tuple(ids), values)))
 
     def _on_forget(self, worker: Worker, message: Message) -> None:

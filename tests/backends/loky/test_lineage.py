@@ -178,3 +178,22 @@ def test_an_error_of_the_second_run_is_the_result(ray: Any, flags: Any, lose: Ca
     lose()
     with pytest.raises(RuntimeError, match="not again"):
         ray.get(ref)
+
+
+def test_what_is_lost_after_it_was_waited_for_is_waited_for_again(
+    ray: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else finds that it is gone while the driver reads another."""
+    refs = [make.remote("a"), make.remote("b")]
+    ray.wait(refs, num_returns=2)
+    runtime: Any = refs[1]._session
+    graph, read = runtime._graph, runtime._memory.read
+    location = graph.objects.value_of(refs[1]._id)[1]
+
+    def read_slowly(id: int) -> Any:
+        value = read(id)
+        runtime._decide(lambda: graph.lineage.lost(refs[1]._id, location))
+        return value
+
+    monkeypatch.setattr(runtime._memory, "read", read_slowly)
+    assert [array[0] for array in ray.get(refs)] == [1, 1]
