@@ -434,3 +434,16 @@ def test_killing_twice_or_nobody_is_no_error(sim: Simulation, actor: int) -> Non
     sim.kill(actor)
     sim.kill(12345)
     assert sim.actors[actor].worker is None
+
+
+def test_a_call_whose_answer_was_not_heard_before_its_actor_was_killed_runs_again(sim: Simulation) -> None:
+    actor = sim.create(actor_class(restarts=1))
+    sim.run()
+    call = sim.call(actor, template=method(retries=1))
+    worker = sim.of(actor)
+    worker.read()
+    worker.begin()
+    worker.finish()
+    sim.kill(actor, no_restart=False)
+    sim.run()
+    assert len(sim.begun[call]) == 2 and call in sim.ended
