@@ -66,15 +66,12 @@ class _Link:
         self._report(self.number, messages)
 
     def receive(self, timeout: float | None) -> list[Message]:
-        if self.dead:
-            raise EOFError("this worker was ended")
+        self._check()
         try:
             messages = self.inbox.get(timeout != 0, timeout)
         except Empty:
             return []
-        if self.dead:
-            self.inbox.put(None)  # for others who read
-            raise EOFError("this worker was ended")
+        self._check()
         messages = messages or []
         while timeout == 0:  # all that has come
             try:
@@ -82,6 +79,11 @@ class _Link:
             except Empty:
                 break
         return messages
+
+    def _check(self) -> None:
+        if self.dead:
+            self.inbox.put(None)  # for others who read
+            raise EOFError("this worker was ended")
 
     def wake(self) -> None:
         self.put(None)
