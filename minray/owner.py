@@ -125,6 +125,7 @@ class Owner:
         listing.rows["placement_groups"] = places.rows
         self._serving.questions["rows"] = listing.answer
         self._tellers = (about, places, listing)
+        self.node_id = about.node(self.nodes[0].id)  #: the driver's own node's, in 56 hexadecimal digits
         self._codec = Codec(pool.store, config.isolate, self.retain, self.release)
         self._memory: DriverMemory | None = None
         if pool.store is not None:

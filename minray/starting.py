@@ -264,7 +264,7 @@ def _start(
     _run_pid = os.getpid()
     _context = context
     set_driver(_run)
-    context.address_info["node_id"] = _run.ask("context")["node_id"]
+    context.address_info["node_id"] = _run.node_id
     if not _exit_hook:
         atexit.register(shutdown, True)
         _exit_hook = True

@@ -24,6 +24,7 @@ class FakeSession:
     resident: tuple[int, type] | None = None
     given: Mapping[str, Any] | None = None
     in_process = False
+    node_id = "0" * 56
     env = ""
     runtime_env = "{}"
 
