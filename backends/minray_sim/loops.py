@@ -57,6 +57,10 @@ class SimLoop(Numbered, asyncio.BaseEventLoop):
         self._woken = False
         self._sleeper: Fiber | None = None
 
+    def __del__(self) -> None:
+        """A run that ends, and a worker that is killed, leave it as it is, and asyncio warns of those that are not
+        closed: this one holds nothing."""
+
     def time(self) -> float:
         simulation = active.simulation
         return 0.0 if simulation is None else simulation.now

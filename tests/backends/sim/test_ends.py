@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
+import warnings
 from typing import Any
 
 import pytest
@@ -244,3 +247,11 @@ def test_no_more_breaks_than_the_budget_has(simulate: Any) -> None:
 
     counts = {simulate(program, seed=seed, strategy="random", faults={"death": 2})[0] for seed in range(60)}
     assert max(counts) == 2
+
+
+def test_an_event_loop_that_a_run_leaves_goes_without_a_word(simulate: Any) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulate(asyncio.new_event_loop)
+        gc.collect()
+    assert not caught
