@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from minray.concurrency import Concurrency
 
 
+#: How long an actor that ends waits for each of its threads, which may be busy (s).
+LEAVE_SECONDS = 0.1
+
+
 class Worker:
     """One worker, from its hello to its end."""
 
@@ -80,6 +84,7 @@ class Worker:
             self.client.flush()
             while not self._exiting:
                 self._step()
+            self._end_calls()
             self._end_actor()
         except (EOFError, OSError):
             pass  # the owner is gone, and with it everybody who could care
@@ -267,6 +272,13 @@ class Worker:
         self.client.post((m.EXIT,))
         self.client.flush()
         self._exiting = True
+
+    def _end_calls(self) -> None:
+        """Let the threads that run calls end: each may still have the actor in hand."""
+        if self._several is not None and self._ending is None:
+            self._several.close()
+            for thread in self._several.threads():
+                thread.join(LEAVE_SECONDS)
 
     def _end_actor(self) -> None:
         """An actor that has ended as it should is told so. The owner has given the worker up, and hears no more."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,24 +25,18 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minray.owner.SLOW_TICK_SECONDS", 0.1)
 
 
-async def plainly(ref: Any) -> Any:
-    return await ref
+@pytest.mark.parametrize("way", ["plainly", "wrapped", "gathered", "in a task"])
+def test_two_async_actors_that_await_each_other(ray: Any, way: str) -> None:
+    async def plainly(ref: Any) -> Any:
+        return await ref
 
+    async def how(ref: Any) -> Any:
+        if way == "wrapped":
+            return await asyncio.wrap_future(ref.future())
+        if way == "gathered":
+            return (await asyncio.gather(ref))[0]
+        return await (plainly(ref) if way == "plainly" else asyncio.create_task(plainly(ref)))
 
-async def wrapped(ref: Any) -> Any:
-    return await asyncio.wrap_future(ref.future())
-
-
-async def gathered(ref: Any) -> Any:
-    return (await asyncio.gather(ref))[0]
-
-
-async def in_a_task(ref: Any) -> Any:
-    return await asyncio.create_task(plainly(ref))
-
-
-@pytest.mark.parametrize("how", [plainly, wrapped, gathered, in_a_task])
-def test_two_async_actors_that_await_each_other(ray: Any, how: Callable[[Any], Any]) -> None:
     @ray.remote(max_concurrency=1)
     class Actor:
         def meet(self, other: Any) -> None:

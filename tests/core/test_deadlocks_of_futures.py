@@ -106,6 +106,14 @@ class Told(History):
             pick(self.calling(), worker).future(id, patient=True)
             break
 
+    @precondition(lambda self: self.calling())
+    @rule(worker=index)
+    def await_its_own_result(self, worker: int) -> None:
+        at = pick(self.calling(), worker)
+        if at.call in self.sim.objects.entries:
+            self.sim.retain(at.call)
+            at.future(at.call, patient=True)
+
     @invariant()
     def whoever_was_told_is_right_to_be(self) -> None:
         self.sim.noting = True

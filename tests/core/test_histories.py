@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from minray.core.template import ActorTemplate, TaskTemplate
-from minray.core.value import ON_DISK, SPILLED, STORED, Value
+from minray.core.value import SPILLED, STORED, Value, is_bytes
 from tests.core.sim_worker import SimWorker
 from tests.core.simulation import Simulation
 from tests.core.templates import actor_class, amounts, function, generator, method, on_terms, value, within
@@ -77,7 +77,7 @@ class History(RuleBasedStateMachine):
 
     def held(self, holder: SimWorker | None) -> list[int]:
         """What the driver or a worker can name."""
-        return sorted(self.sim.refs) if holder is None else [id for id in holder.refs if id < ON_DISK]
+        return sorted(self.sim.refs) if holder is None else [id for id in holder.refs if not is_bytes(id)]
 
     def refs(self, indices: Sequence[int], holder: SimWorker | None = None) -> list[int]:
         held = [id for id in self.held(holder) if id not in self.sim.stream_ids]
@@ -236,7 +236,7 @@ class History(RuleBasedStateMachine):
 
     def stored(self) -> list[int]:
         entries = self.sim.objects.entries
-        there = [(id, entry.value) for id, entry in entries.items() if entry.value is not None and id < ON_DISK]
+        there = [(id, entry.value) for id, entry in entries.items() if entry.value is not None and not is_bytes(id)]
         return [id for id, value in there if value[0] in (STORED, SPILLED)]
 
     @precondition(lambda self: self.stored())
@@ -467,7 +467,7 @@ class History(RuleBasedStateMachine):
         self.let_go()
         assert not sim.refs and not any(worker.loans or worker.sent for worker in sim.scheduler.workers.values())
         # By now only objects can hold objects. The books balance, so what is left holds itself, in a circle.
-        left = [entry.value for id, entry in sim.objects.entries.items() if id >= ON_DISK and entry.value]
+        left = [entry.value for id, entry in sim.objects.entries.items() if is_bytes(id) and entry.value]
         assert sorted(one[1] for one in sim.freed + left) == sorted([*(one[1] for one in sim.stored), *sim.moved])
         for actor in sim.actors.values():
             assert actor.death is None and actor.id in sim.objects.entries, f"{actor} has outlived its handles"

@@ -6,7 +6,7 @@ import pytest
 
 from minray.core import lineage
 from minray.core.numbering import NEXT
-from minray.core.value import FAULT, ON_DISK, STORED
+from minray.core.value import FAULT, STORED, is_bytes
 from tests.core.simulation import Simulation
 from tests.core.templates import actor_class, function, value
 
@@ -34,7 +34,7 @@ def why(sim: Simulation, id: int) -> str:
 
 def left(sim: Simulation) -> set[int]:
     """The objects that there are."""
-    return {id for id in sim.objects.entries if id < ON_DISK}
+    return {id for id in sim.objects.entries if not is_bytes(id)}
 
 
 def test_an_object_is_made_again_and_is_pending_until_then(storing: Simulation) -> None:

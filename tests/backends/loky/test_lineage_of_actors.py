@@ -149,7 +149,7 @@ def test_lost_items_come_back_and_none_comes_twice(
 
 
 def test_items_that_do_not_come_again(ray: Any, flags: Any, lose: Callable[[], None]) -> None:
-    @ray.remote
+    @ray.remote(max_retries=-1)
     def generate() -> Any:
         again = flags.up("run") > 1
         for n in range(4):

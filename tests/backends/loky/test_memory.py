@@ -333,7 +333,7 @@ def test_what_is_to_be_moved_may_be_gone(ray: Any) -> None:
 
     @ray.remote
     def make(number: int) -> Any:
-        return block(number)
+        return np.full(20 << 20, number, np.uint8)
 
     made = [make.remote(number) for number in range(3)]
     ray.wait(made, num_returns=3)
