@@ -82,7 +82,7 @@ class _Link:
 
     def _check(self) -> None:
         if self.dead:
-            self.inbox.put(None)  # for others who read
+            self.put(None)  # for others who read
             raise EOFError("this worker was ended")
 
     def wake(self) -> None:

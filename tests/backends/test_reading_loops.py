@@ -156,12 +156,21 @@ def test_a_long_burst_comes_through(ray: Any) -> None:
 def test_what_another_thread_leaves_unread_is_read(ray: Any, one: Any) -> None:
     @ray.remote
     class Actor:
+        def __init__(self) -> None:
+            self.threads: list[threading.Thread] = []
+
         async def begin(self) -> None:
-            threading.Thread(target=one.remote().future().result).start()
+            self.threads.append(threading.Thread(target=one.remote().future().result))
+            self.threads[-1].start()
+
+        async def end(self) -> None:
+            for thread in self.threads:
+                thread.join()
 
     actor = Actor.remote()
     for _ in range(300):
         ray.get(actor.begin.remote(), timeout=30)
+    ray.get(actor.end.remote(), timeout=30)
 
 
 def test_the_run_may_end_while_another_thread_reads(ray: Any, flags: Any, one: Any) -> None:
