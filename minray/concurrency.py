@@ -25,7 +25,7 @@ DEFAULT = ""
 
 
 class Concurrency(Protocol):
-    """How an actor runs its calls at once. All methods are the main thread's."""
+    """How an actor runs its calls at once. Its methods are the main thread's, but for what they say themselves."""
 
     #: The thread that reads the channel in place of the main thread, whenever it is idle; 0: none.
     reader: int
@@ -35,7 +35,7 @@ class Concurrency(Protocol):
         ...
 
     def add(self, message: Message) -> None:
-        """Run a call as soon as its group has room. Does not wait. One thread at a time."""
+        """Run a call as soon as its group has room. Does not wait. The main thread, or whoever reads."""
         ...
 
     def cancel(self, id: int) -> bool:

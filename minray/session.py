@@ -35,7 +35,7 @@ class Session(Protocol):
     given: Mapping[str, Any] | None
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """Submit a task; return the id of its first object. Its template's `counted` ids are counted for the caller."""
+        """Submit a task; return its id. What `minray.core.numbering.counted_for` names is counted for the caller."""
         ...
 
     def create_actor(self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

@@ -50,15 +50,13 @@ class TaskTemplate:
     `num_returns` is the number of objects a call makes (at least 0); `max_retries` is -1 for "for ever";
     `retry_exceptions` is False, True, or the `Code` of a tuple of exception types; `stream` is None, or of a generator
     whose items are streamed how many of them may be unread (0: any number); `extra` is what else the worker has to
-    know, as plain values by name, or None. `counted` is how many ids a call counts for its caller: one for each object,
-    and one for a stream. `terms` are what it asks of its worker beyond `demand`, or None. `captured`: a task in a
-    placement group takes these calls into it (None: if it captures its child tasks).
+    know, as plain values by name, or None. `terms` are what it asks of its worker beyond `demand`, or None. `captured`:
+    a task in a placement group takes these calls into it (None: if it captures its child tasks).
     """
 
     __slots__ = (
         "captured",
         "code",
-        "counted",
         "demand",
         "extra",
         "key",
@@ -113,7 +111,6 @@ class MethodTemplate:
     """
 
     __slots__ = (
-        "counted",
         "extra",
         "key",
         "max_retries",
