@@ -118,6 +118,8 @@ class SimWorker:
             elif op == "taken":
                 self._hear_of_readers(*message[1:])
             elif op == "stop":
+                while self.stalled:  # what was sent to it too early
+                    self.begin()
                 assert self.exiting or not (self.todo or self.calls), "told to stop with something to do"
                 self.die("it was told to stop")
             else:

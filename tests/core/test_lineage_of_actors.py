@@ -205,6 +205,18 @@ def test_what_it_misses_may_be_gone_for_ever(storing: Simulation) -> None:
     assert sim.begun[behind] and user not in sim.begun
 
 
+def test_nobody_else_may_need_the_actor_then(sim: Simulation) -> None:
+    actor, argument = sim.create(actor_class()), sim.put(value(stored=True))
+    sim.run()
+    user = sim.call(actor, argument)
+    sim.release(actor)
+    worker = sim.of(actor)
+    worker.read()
+    worker.begin(argument)
+    sim.run()
+    assert sim.fault(user) == "DependencyFailed" and not worker.alive
+
+
 def test_calls_that_run_at_once_do_not_come_back_with_it(storing: Simulation) -> None:
     sim = storing
     actor = sim.create(actor_class(concurrent=True))
