@@ -30,6 +30,8 @@ REMOVED = "REMOVED"
 #: A call takes this much of a bundle's token, so that even one that asks for nothing is bound to its group.
 _TOKEN = RESOURCE_UNIT // 1000
 _TOKENS = 1000 * RESOURCE_UNIT
+#: So often another node is tried for a bundle, because a later one finds none.
+MOST_TRIES = 100
 #: So many removed groups are remembered, for those who ask what became of them.
 REMEMBERED = 1000
 
@@ -87,7 +89,7 @@ class Group:
 def assign(group: Group, nodes: Sequence[Node], fits: Callable[[Node, list[Demand]], bool]) -> list[Node] | None:
     """A node for each bundle, or None. ``fits(node, bundles)``: a node can take all these bundles together.
 
-    Greedy: it does not look for every way to spread bundles of different sizes over nodes of different sizes.
+    Where bundles differ, and nodes do, the first choices may lead nowhere: up to `MOST_TRIES` others are tried.
     """
     if group.target:
         nodes = sorted(nodes, key=lambda node: not matches(node.labels, group.target))
@@ -99,21 +101,33 @@ def assign(group: Group, nodes: Sequence[Node], fits: Callable[[Node, list[Deman
             return None
     given: dict[int, list[Demand]] = {node.id: [] for node in nodes}
     found: list[Node] = []
-    for bundle, selector in zip(group.bundles, group.selectors):
-        if group.strategy == "PACK":
-            order = sorted(nodes, key=lambda node: not given[node.id])
-        else:
-            order = sorted(nodes, key=lambda node: len(given[node.id]))
-        for node in order:
-            if group.strategy == "STRICT_SPREAD" and given[node.id]:
-                continue
+    left: list[Iterator[Node]] = []  # the nodes still to be tried, for each bundle so far
+    tries = 0
+    while len(found) < len(group.bundles):
+        bundle, selector = group.bundles[len(found)], group.selectors[len(found)]
+        if len(left) == len(found):
+            left.append(_in_order(group.strategy, nodes, given))
+        for node in left[-1]:
             if matches(node.labels, selector) and fits(node, [*given[node.id], bundle]):
                 given[node.id].append(bundle)
                 found.append(node)
                 break
         else:
-            return None
+            left.pop()
+            tries += 1
+            if not found or tries > MOST_TRIES:
+                return None
+            given[found.pop().id].pop()
     return found
+
+
+def _in_order(strategy: str, nodes: Sequence[Node], given: dict[int, list[Demand]]) -> Iterator[Node]:
+    """The nodes for a bundle, the best first; `given`: the bundles that each has by now."""
+    if strategy == "STRICT_SPREAD":
+        return iter([node for node in nodes if not given[node.id]])
+    if strategy == "PACK":
+        return iter(sorted(nodes, key=lambda node: not given[node.id]))
+    return iter(sorted(nodes, key=lambda node: len(given[node.id])))
 
 
 class PlacementTable:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from minray.core.placement import CREATED, PENDING, REMOVED
+from minray.core.placement import CREATED, PENDING, REMOVED, Group, assign
+from minray.core.tasks import Node
+from minray.core.template import Demand
 from tests.core.simulation import Simulation
 from tests.core.templates import actor_class, amounts, function, on_terms, within
 
@@ -114,6 +116,38 @@ def test_strategies_choose_nodes(sim: Simulation) -> None:
     assert nodes("SPREAD", 1, 1, 1) == [0, 1, 0]
     assert nodes("STRICT_SPREAD", 1, 1) == [0, 1]
     assert nodes("STRICT_SPREAD", 1, 1, 1) == PENDING
+
+
+def test_a_bundle_makes_way_for_one_that_has_no_other_node() -> None:
+    sim = Simulation(CPU=2, R=1)
+    sim.join(1, CPU=1)
+
+    def nodes(strategy: str, *bundles: Demand) -> list[int]:
+        group = sim.reserve(*bundles, strategy=strategy)
+        found = [node.id for node in sim.graph.placement.groups[group].nodes]
+        sim.remove(group)
+        return found
+
+    one, two, special = amounts(CPU=1), amounts(CPU=2), amounts(R=1)
+    assert nodes("STRICT_SPREAD", one, special) == [1, 0]
+    assert nodes("SPREAD", one, two) == [1, 0]
+    assert nodes("PACK", one, two) == [1, 0]
+
+
+def test_a_group_for_which_there_is_no_room_is_soon_given_up() -> None:
+    sim = Simulation(CPU=20)
+    for node in range(1, 20):
+        sim.join(node, CPU=20)
+    fits = 0
+
+    def count(node: Node, bundles: list[Demand]) -> bool:
+        nonlocal fits
+        fits += 1
+        return len(bundles) == 1
+
+    group = Group("", (amounts(CPU=1),) * 25, "SPREAD")
+    assert assign(group, list(sim.scheduler.nodes.values()), count) is None
+    assert fits < 3000, "2^20 without a limit"
 
 
 def test_gpus_that_a_group_has_are_particular_ones() -> None:
