@@ -182,8 +182,13 @@ def _id_of(ref: Any) -> int:
     return id_of(ref)
 
 
-def put(value: T) -> ObjectRef[T]:
-    """Store a value once, for many tasks to read. Returns its `ObjectRef`. TypeError: it is a ref, or unpicklable."""
+def put(value: T, *, _owner: None = None) -> ObjectRef[T]:
+    """Store a value once, for many tasks to read. Returns its `ObjectRef`.
+
+    TypeError: it is a ref, or unpicklable. ValueError: it is to belong to an actor (`_owner`), as once in Ray.
+    """
+    if _owner is not None:
+        raise ValueError("The experimental `_owner` argument to `ray.put` has been removed in Ray 2.56.")
     if isinstance(value, ObjectRef):
         raise TypeError(
             "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "

@@ -8,14 +8,15 @@ from typing import Any
 
 from minray.backend import Store
 from minray.core.value import PLAIN, STORED, Value, object_of
-from minray.exceptions import RaySystemError
+from minray.exceptions import RayError, RaySystemError
 from minray.interrupts import interruptible
 from minray.refs import ObjectRef, id_of, restore_ref
 from minray.wire.culprit import find_culprit
 from minray.wire.pickling import reducers
-from minray.wire.values import Read, decode, decode_arguments, encode, encode_arguments, share
+from minray.wire.values import Read, decode, decode_arguments, encode, encode_arguments, encode_error, share
 
 _ATOMS = frozenset({type(None), bool, int, float, complex})
+_APART = (ObjectRef, RayError)  # arguments that become dependencies
 _NO_CALL: tuple[Value, tuple[Any, ...], tuple[int, ...]] = ((PLAIN, (), ()), (), ())
 
 
@@ -61,7 +62,7 @@ class Codec:
         What else the object's own pickling raises is the user's, and passes.
         """
         if not self._isolate:
-            return share(obj)
+            return encode_error(obj) if isinstance(obj, RayError) else share(obj)
         try:
             return encode(obj, self._write)
         except TypeError as error:
@@ -72,7 +73,8 @@ class Codec:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, put: Callable[[Value], int]
     ) -> EncodedCall:
         """The arguments of a call. Top-level references become dependencies; what is too large for a message is stored
-        as an object of their own through `put`, which returns its id (counted for the call alone)."""
+        as an object of their own through `put`, which returns its id (counted for the call alone), and so is an error,
+        with which the call fails."""
         if not kwargs:
             if not args:
                 return _NO_CALL
@@ -83,13 +85,13 @@ class Codec:
                 return (PLAIN, args, ()), (), ()
         where: tuple[int | str, ...] = ()
         deps: tuple[int, ...] = ()
-        places = [place for place, arg in enumerate(args) if isinstance(arg, ObjectRef)]
+        places = [place for place, arg in enumerate(args) if isinstance(arg, _APART)]
         if places:
             where = tuple(places)
-            deps = tuple([id_of(args[place]) for place in places])
-            args = tuple([None if isinstance(arg, ObjectRef) else arg for arg in args])
+            deps = tuple([_dependency(args[place], put) for place in places])
+            args = tuple([None if isinstance(arg, _APART) else arg for arg in args])
         if kwargs:
-            refs = {key: id_of(arg) for key, arg in kwargs.items() if isinstance(arg, ObjectRef)}
+            refs = {key: _dependency(arg, put) for key, arg in kwargs.items() if isinstance(arg, _APART)}
             if refs:
                 where += tuple(map(str, refs))  # exactly str: of a subclass (numpy.str_) marshal makes bytes
                 deps += tuple(refs.values())
@@ -168,6 +170,10 @@ class Codec:
     def _write_stored(self, body: bytes, buffers: Any, total: int) -> Any:
         assert self._store is not None
         return self._store.write([body, *[buffer.raw() for buffer in buffers]], total)
+
+
+def _dependency(arg: ObjectRef[Any] | RayError, put: Callable[[Value], int]) -> int:
+    return id_of(arg) if isinstance(arg, ObjectRef) else put(encode_error(arg))
 
 
 def _can_encode(obj: Any) -> bool:

@@ -38,7 +38,8 @@ def wrong_selector(selector: Mapping[Any, Any] | None) -> str | None:
     """What is wrong with a `label_selector`, or None. TypeError: a name or a value is no string."""
     for key, value in (selector or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"expected a dict of strings as label_selector, but it has {key!r}: {value!r}.")
+            kind = ValueError if value is None else TypeError  # as in Ray
+            raise kind(f"Label selector value must be string, but label_selector has {key!r}: {value!r}.")
         problem = _wrong_key(key) or _wrong_value(value)
         if problem:
             return problem
@@ -62,6 +63,15 @@ def _wrong_value(value: str) -> str | None:
         f"Invalid label selector value `{value}`. The label selector value should contain optional operators and a "
         f"label value. Supported operators are: ! and {{'in'}}. Value must be {_ALLOWED}"
     )
+
+
+def show_selector(selector: Selector) -> dict[str, str]:
+    """The way back from `parse_selector`."""
+    found = {}
+    for key, operator, values in selector:
+        text = values[0] if len(values) == 1 else f"in({','.join(values)})"
+        found[key] = f"!{text}" if operator == "not in" else text
+    return found
 
 
 def parse_selector(selector: Mapping[str, str]) -> Selector:

@@ -75,6 +75,8 @@ class Listing:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     def _tasks(self) -> Iterator[Row]:
+        for actor, lives in self._all_actors():
+            yield self._creation(actor, lives)
         attempts: Counter[int] = Counter()
         for task, worker, error, seconds, when in self._graph.history or ():
             row = self._task(task, worker, attempts[task.id])
@@ -82,12 +84,8 @@ class Listing:
             row["state"] = "FINISHED" if error is None else "FAILED"
             if error is not None:
                 row |= {"error_type": _error_type(error), "_error": error}
-            row["end_time_ms"] = self._ms(when)
-            if worker is not None:
-                row["start_time_ms"] = self._ms(when - seconds)
-            row["_span"] = (when - seconds + self._epoch, when + self._epoch)
+            self._note_times(row, when, seconds, worker is not None)
             row["_at_once"] = task.actor is not None and _at_once(task.actor) > 1
-            row["_address"] = self._address
             row["_function"] = _function(task)
             yield row
         running = {id for worker in self._graph.scheduler.workers.values() for id in _running(worker)}
@@ -97,8 +95,13 @@ class Listing:
             if row["state"] == "RUNNING" and task.actor is None and task.worker is not None:
                 row["start_time_ms"] = self._ms(task.worker.running_since)
             yield row
-        for actor, worker in self._all_actors():
-            yield self._creation(actor, worker)
+
+    def _note_times(self, row: Row, when: float, seconds: float, ran: bool = True) -> None:
+        row["end_time_ms"] = self._ms(when)
+        if ran:
+            row["start_time_ms"] = self._ms(when - seconds)
+        row["_span"] = (when - seconds + self._epoch, when + self._epoch)
+        row["_address"] = self._address
 
     def _task(self, task: Task, worker: Worker | None, attempt: int) -> Row:
         row: Row = {
@@ -134,6 +137,9 @@ class Listing:
             "parent_task_id": _DRIVER_TASK,
             "required_resources": amounts(asked(actor.template)),
         }
+        if actor.creation is not None:
+            self._note_times(row, *actor.creation)
+            row |= {"_at_once": False, "_function": "__init__"}
         if row["state"] == "FAILED" and actor.death is not None:
             _, details = actor.death[1]
             row |= {"error_type": _error_type(details[-1] or actor.death), "_error": actor.death}  # of its __init__
@@ -180,7 +186,7 @@ class Listing:
                 "serialized_runtime_env": "{}",
                 "required_resources": amounts(asked(template)),
                 "is_detached": template.lifetime == "detached",
-                "repr_name": "",
+                "repr_name": actor.shown,
                 "num_restarts": actor.restarted,
                 "num_restarts_due_to_lineage_reconstruction": actor.revived,
                 "num_restarts_due_to_node_preemption": 0,

@@ -16,6 +16,7 @@ from minray.core.tasks import Node, Worker
 from minray.core.template import RESOURCE_UNIT, Demand
 from minray.core.terms import NODE_ID, Selector, Terms
 from minray.ids import THE_JOB
+from minray.labels import show_selector
 from minray.measures import OWN
 
 #: The resource that the node of the driver has, and no other.
@@ -61,7 +62,7 @@ class Places:
         """The amounts of all nodes together, or what of them is free."""
         found: dict[str, float] = {}
         for node in self._graph.scheduler.nodes.values():
-            for name in node.offers:
+            for name in {**dict.fromkeys(node.offers), **node.total}:  # what groups have reserved last
                 amount = node.free[name] if available else node.total[name]
                 found[name] = found.get(name, 0.0) + amount / RESOURCE_UNIT
             if available and "object_store_memory" in found:
@@ -160,6 +161,7 @@ class Places:
                     "bundle_id": {"placement_group_id": group.id, "bundle_index": index},
                     "unit_resources": resources,
                     "node_id": known["bundles_to_node_id"][index],
+                    "label_selector": show_selector(group.selectors[index]),
                 }
                 for index, resources in known["bundles"].items()
             ]

@@ -290,7 +290,7 @@ class Calls:
         """Answer a RUN or CREATE, in a worker without the runtime environment that it was to have."""
         error = fault("RuntimeEnvSetup", why)
         if message[0] == m.CREATE:
-            self.client.post((m.CREATED, message[1], error))
+            self.client.post((m.CREATED, message[1], error, "", 0.0))
         else:
             self.client.post((m.FAILED, message[1], error, False, 0.0))
         self.client.flush()
@@ -309,14 +309,18 @@ class Calls:
             self._label(name)
         held = self.hold(args, ids, deps)
         error: Value | None = None
+        shown = ""
+        begun = perf_counter()
         try:
             cls = self._load(key)
             self.client.resident = (id, cls)
             current_call.set((0, f"{name}.__init__", cls, "__init__"))
             positional, keywords = self.client.arguments(args, where, ids, deps)
             self.actor = cls(*positional, **keywords)
-            if self._label is not None and cls.__repr__ is not object.__repr__:
-                self._label(safe_repr(self.actor))
+            if cls.__repr__ is not object.__repr__:
+                shown = safe_repr(self.actor)
+                if self._label is not None:
+                    self._label(shown)
             self.leave_if_asked(0)
         except SystemExit:
             self.leave_if_asked(0)
@@ -329,7 +333,7 @@ class Calls:
             sys.stderr.write(f"Exception raised in creation task: {ActorDiedError(wrapped)}\n")
         for inner in held:
             self.client.counts.drop(inner)
-        self.client.post((m.CREATED, id, error))
+        self.client.post((m.CREATED, id, error, shown, perf_counter() - begun))
         self.client.flush()
         return error is None
 

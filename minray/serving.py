@@ -77,7 +77,7 @@ class Serving:
             m.HELLO: self._on_hello,
             m.DONE: lambda worker, msg: graph.finished(worker, msg[1], msg[2], msg[3]),
             m.FAILED: lambda worker, msg: graph.failed(worker, msg[1], msg[2], msg[3], msg[4]),
-            m.CREATED: lambda worker, msg: graph.actors.creation_finished(worker, msg[2]),
+            m.CREATED: lambda worker, msg: graph.actors.creation_finished(worker, *msg[2:]),
             m.EXIT: lambda worker, _: graph.actors.exited(worker),
             m.RETURNED: lambda worker, msg: graph.returned(worker, msg[1]),
             m.YIELD: lambda worker, msg: graph.streams.yielded(worker, msg[1], msg[2], msg[3]),

@@ -37,9 +37,8 @@ def _apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that have run, the latest first, moved back until a worker runs one at a time (unless it runs several)."""
     begun: dict[str, float] = {}
     found = []
-    for row in reversed(rows):
-        if row.get("_span") is None or row.get("worker_id") is None:
-            continue
+    ran = [row for row in reversed(rows) if row.get("_span") is not None and row.get("worker_id") is not None]
+    for row in sorted(ran, key=lambda row: -row["_span"][1]):
         start, end = row["_span"]
         if not row["_at_once"]:
             late = max(0.0, end - begun.get(row["worker_id"], end))

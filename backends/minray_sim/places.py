@@ -297,7 +297,7 @@ class Place:
     def _timed(self, message: Message) -> Message:
         """An answer with the simulation's idea of how long its call has taken."""
         begun = self._begun.pop(message[1], None)
-        if begun is None or message[0] == m.CREATED:
+        if begun is None:
             return message
         return (*message[:-1], CALL_SECONDS + self._simulation.now - begun)
 

@@ -126,11 +126,13 @@ class ActorTable:
         self._send_queued(actor, worker)
         return True
 
-    def creation_finished(self, worker: Worker, error: Value | None) -> None:
-        """Its __init__ has returned, or raised `error`."""
+    def creation_finished(self, worker: Worker, error: Value | None, shown: str = "", seconds: float = 0.0) -> None:
+        """Its __init__ has returned, or raised `error`, after `seconds`. `shown`: its own repr."""
         actor = worker.actor
         if actor is None or actor.worker is not worker:
             return
+        actor.shown = shown or actor.shown
+        actor.creation = (self.graph.scheduler.now, seconds)
         if error is None:
             actor.created = True
             if not actor.restarts:

@@ -349,6 +349,7 @@ class Actor:
     __slots__ = (
         "call",
         "created",
+        "creation",
         "death",
         "id",
         "in_scope",
@@ -362,6 +363,7 @@ class Actor:
         "restarted",
         "restarts",
         "revived",
+        "shown",
         "site",
         "template",
         "worker",
@@ -374,6 +376,9 @@ class Actor:
         self.missing = 0
         self.worker: Worker | None = None
         self.created = False  # its __init__ has returned, in the present incarnation
+        self.creation: tuple[float, float] | None = (
+            None  # when that was heard of the last time, and how long it ran (s)
+        )
         self.death: Value | None = None  # the fault that later calls get
         self.restarts = template.max_restarts  # left; -1 is "for ever"
         self.restarted = 0  # how often it was
@@ -384,6 +389,7 @@ class Actor:
         self.queued = 0
         self.quota: Quota | None = None  # of its streams together, in the present incarnation
         self.name_key: tuple[str, str] | None = None
+        self.shown = ""  # its own repr, if its class has one
         self.site = ""  # where in the program it was asked for
         self.pending: dict[int, int] = {}  # unfinished calls by caller, if there is a limit to them
 

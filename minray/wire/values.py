@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from minray.core.value import BUFFERED, ERROR, FAULT, MISSING, PICKLED, PLAIN, RAW, SPILLED, STORED, Value, bytes_of
+from minray.exceptions import RayError
 from minray.wire.faults import to_exception
 from minray.wire.pickling import dumps, is_atom
 
@@ -29,7 +30,15 @@ def encode(obj: Any, write: Write | None) -> Value:
         size = len(obj) if isinstance(obj, (str, bytes)) else 0
         if size <= _ATOM_BYTES:
             return (PLAIN, obj, ())
+    if isinstance(obj, RayError):
+        return encode_error(obj)
     return _encode(write, obj)
+
+
+def encode_error(error: RayError) -> Value:
+    """An error as what a call has come to: `get` raises it, and calls that are given it fail. (In Ray that is so for
+    every such exception, also one that a task returns or that was put.)"""
+    return (ERROR, pickle.dumps(error), ())
 
 
 def _encode(write: Write | None, *objs: Any) -> Value:

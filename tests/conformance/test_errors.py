@@ -400,3 +400,84 @@ def test_code_that_cannot_be_unpickled_fails_each_time_with_the_same_error(ray: 
     for _ in range(2):
         with pytest.raises(Exception, match="no number"):
             ray.get(use.remote())
+
+
+def test_an_error_that_a_task_returns_is_what_it_comes_to(ray: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("missing")
+
+    @ray.remote
+    class Catcher:
+        def catch(self) -> Any:
+            try:
+                ray.get(fail.remote())
+            except KeyError as error:
+                return error
+
+        def catch_in_a_list(self) -> Any:
+            return [self.catch()]
+
+        def catch_twice(self) -> Any:
+            yield self.catch()
+            yield 2
+
+    catcher = Catcher.remote()
+    assert isinstance(failure(ray, catcher.catch.remote()), (KeyError, ray.exceptions.RayTaskError))
+    assert isinstance(ray.get(catcher.catch_in_a_list.remote())[0], KeyError)
+    first, second = list(catcher.catch_twice.options(num_returns="streaming").remote())
+    assert isinstance(failure(ray, first), KeyError)
+    assert ray.get(second) == 2
+
+
+def test_only_errors_of_ray_are_more_than_values(ray: Any) -> None:
+    @ray.remote
+    def give(value: Any) -> Any:
+        return value
+
+    assert isinstance(ray.get(give.remote(ValueError("a value"))), ValueError)
+    assert isinstance(ray.get(ray.put(ValueError("a value"))), ValueError)
+
+
+@pytest.mark.parametrize("name", ["RayError", "GetTimeoutError", "ActorDiedError", "WorkerCrashedError"])
+def test_an_error_that_is_put_is_raised_by_get(ray: Any, name: str) -> None:
+    kind = getattr(ray.exceptions, name)
+    assert type(failure(ray, ray.put(kind()))) is kind
+
+
+def test_a_call_that_is_given_an_error_fails(ray: Any) -> None:
+    @ray.remote
+    def use(first: Any, second: Any = None) -> None:
+        pass
+
+    @ray.remote
+    class User:
+        def use(self, first: Any) -> None:
+            pass
+
+    error = ray.exceptions.GetTimeoutError("late")
+    calls = [
+        use.remote(error),
+        use.remote(1, second=error),
+        use.remote(ray.put(error), [2]),
+        User.remote().use.remote(error),
+    ]
+    for call in calls:
+        found = failure(ray, call)
+        assert isinstance(found, ray.exceptions.RayTaskError)
+        assert isinstance(found, ray.exceptions.GetTimeoutError)
+        assert isinstance(found.cause, ray.exceptions.GetTimeoutError)
+    assert ray.get(use.remote([error])) is None
+
+
+def test_an_actor_that_is_given_an_error_is_not_created(ray: Any) -> None:
+    @ray.remote
+    class User:
+        def __init__(self, first: Any) -> None:
+            pass
+
+        def use(self) -> None:
+            pass
+
+    found = failure(ray, User.remote(ray.exceptions.GetTimeoutError("late")).use.remote())
+    assert isinstance(found, ray.exceptions.ActorDiedError)

@@ -262,3 +262,9 @@ def test_an_element_of_a_stored_value_outlives_the_rest(ray: Any) -> None:
 def test_many_small_objects(ray: Any) -> None:
     refs = [ray.put(i) for i in range(2000)]
     assert ray.get(refs) == list(range(2000))
+
+
+def test_an_object_has_no_other_owner_any_more(ray: Any) -> None:
+    with pytest.raises(ValueError, match="`_owner` argument"):
+        ray.put(1, _owner=object())
+    assert ray.get(ray.put(1, _owner=None)) == 1

@@ -87,7 +87,9 @@ def test_a_group_takes_its_resources_from_what_is_free(ray: Any, pgs: Any, event
     assert eventually(lambda: ray.available_resources().get("CPU") == 1)
     assert ray.available_resources().get("special", 0) == 0
     assert ray.cluster_resources()["CPU"] == 2
-    assert not any("group" in name for name in [*ray.available_resources(), *ray.cluster_resources()])
+    assert eventually(lambda: ray.cluster_resources().get(f"CPU_group_{group.id.hex()}") == 1)
+    assert ray.cluster_resources()[f"special_group_0_{group.id.hex()}"] == 2
+    assert eventually(lambda: ray.available_resources().get(f"CPU_group_0_{group.id.hex()}") == 1)
 
     pgs.remove_placement_group(group)
 

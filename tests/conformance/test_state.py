@@ -176,6 +176,62 @@ def test_an_actor_and_its_calls_are_listed(ray: Any, state: Any, Actor: Any, eve
     assert by_type["ACTOR_CREATION_TASK"].func_or_class_name == "Actor.__init__"
 
 
+def test_an_actor_with_a_repr_of_its_own_is_listed_with_it(ray: Any, state: Any, Actor: Any, eventually: Any) -> None:
+    @ray.remote
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __repr__(self) -> str:
+            return f"Named({self.name})"
+
+        def method(self) -> None: ...
+
+    actors = [Named.remote("a"), Named.remote("b"), Actor.remote()]
+    ray.get([actor.method.remote() for actor in actors])
+    rows = eventually(lambda: [row for row in [state.get_actor(actor._actor_id.hex()) for actor in actors] if row.pid])
+    assert [row.repr_name for row in rows] == ["Named(a)", "Named(b)", ""]
+    assert {row.repr_name for row in state.list_actors()} == {None}
+
+
+def test_the_creation_of_an_actor_is_timed(ray: Any, state: Any, eventually: Any) -> None:
+    @ray.remote
+    class Slow:
+        def __init__(self) -> None:
+            time.sleep(0.1)
+
+        def method(self) -> None: ...
+
+    slow = Slow.remote()
+    ray.get(slow.method.remote())
+    (row,) = eventually(
+        lambda: state.list_tasks(filters=[("name", "=", "Slow.__init__"), ("state", "=", "FINISHED")], detail=True)
+    )
+    assert 99 <= row.end_time_ms - row.start_time_ms < 60_000
+
+    def traced() -> Any:
+        events = {event["cat"]: event for event in ray.timeline() if event["cat"].startswith("task::Slow.")}
+        return events if len(events) == 2 else None
+
+    creation, method = (eventually(traced)[f"task::Slow.{name}"] for name in ("__init__", "method"))
+    assert (creation["name"], creation["args"]["task_id"]) == ("__init__", row.task_id)
+    assert creation["dur"] >= 100_000
+    assert creation["ts"] + creation["dur"] <= method["ts"] + 1
+
+
+def test_a_placement_group_is_listed(ray: Any, state: Any, eventually: Any) -> None:
+    group = ray.util.placement_group([{"CPU": 1}], name="known", bundle_label_selector=[{"absent": "!x"}])
+    ray.get(group.ready())
+    (row,) = eventually(lambda: state.list_placement_groups(filters=[("state", "=", "CREATED")], detail=True))
+    assert (row.placement_group_id, row.name, row.is_detached) == (group.id.hex(), "known", False)
+    (bundle,) = row.bundles
+    assert bundle["bundle_id"] == {"placement_group_id": group.id.hex(), "bundle_index": 0}
+    assert bundle["unit_resources"] == {"CPU": 1.0}
+    assert bundle["label_selector"] == {"absent": "!x"}
+    assert bundle["node_id"] == ray.nodes()[0]["NodeID"]
+    ray.util.remove_placement_group(group)
+
+
 def test_an_actor_is_got_with_its_details(ray: Any, state: Any, Actor: Any, eventually: Any) -> None:
     actor = Actor.options(num_cpus=1, lifetime="detached").remote()
     ray.get(actor.method.remote())
