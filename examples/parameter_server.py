@@ -22,6 +22,7 @@ import minray as ray
 
 KEYS = ["weights", "bias"]
 Array = NDArray[np.float64]
+Digits = NDArray[np.int_]
 Values = list[Array]
 
 
@@ -58,7 +59,7 @@ def digit_scores(images: Array, weights: Array, bias: Array) -> Array:
     return images @ weights + bias
 
 
-def changes(images: Array, digits: Array, values: Values, rate: float) -> Values:
+def changes(images: Array, digits: Digits, values: Values, rate: float) -> Values:
     """One step of gradient descent on the cross-entropy of the softmax."""
     scores = digit_scores(images, *values)
     chances = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -69,7 +70,7 @@ def changes(images: Array, digits: Array, values: Values, rate: float) -> Values
 
 
 @ray.remote
-def train(server: Any, images: Array, digits: Array, loops: int, rate: float, seed: int) -> int:
+def train(server: Any, images: Array, digits: Digits, loops: int, rate: float, seed: int) -> int:
     """Improve the parameters `loops` times. `server` is the handle of the actor, passed like any other argument."""
     random = np.random.default_rng(seed)
     updates = []

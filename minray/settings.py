@@ -5,7 +5,6 @@ The keyword comes first, then the dict, then the environment. Names that are not
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +28,8 @@ def spill_directory(chosen: Any, config: Mapping[str, Any]) -> str | None:
     if not found:
         text = _find("object_spilling_config", config)
         if text:
+            import json  # a millisecond or two, which most runs do without
+
             storage = json.loads(text)
             found = storage.get("params", {}).get("directory_path")
             if storage.get("type") != "filesystem":

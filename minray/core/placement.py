@@ -76,7 +76,7 @@ class Group:
         self.bundles = bundles
         self.strategy = strategy
         self.name_key = name_key
-        self.selectors = selectors or ((),) * len(bundles)
+        self.selectors: tuple[Selector, ...] = selectors or ((),) * len(bundles)
         self.target = target
         self.state = PENDING
         self.attempts = 0

@@ -341,3 +341,13 @@ def test_a_task_may_use_a_pool(ray: Any, module: Any) -> None:
         return got
 
     assert sorted(ray.get(use.remote())) == [-2, -1, 0]
+
+
+def test_a_task_may_be_given_a_pool(ray: Any, module: Any, square: Any) -> None:
+    @ray.remote(num_cpus=0)
+    def use(pool: Any) -> Any:
+        return pool.map(square, [1, 2]), pool.apply(square, (3,))
+
+    with module.Pool(1) as pool:
+        assert ray.get(use.remote(pool)) == ([1, 4], 9)
+        assert pool.map(square, [4]) == [16]

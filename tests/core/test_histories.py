@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -493,4 +492,4 @@ class History(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # on a machine that does much else
 def test_every_call_ends_once_and_nothing_is_lost_or_left_whatever_happens() -> None:
-    run_state_machine_as_test(History, settings=settings(max_examples=3 * settings().max_examples))
+    run_state_machine_as_test(History)

@@ -82,6 +82,15 @@ class Pool:
         self._places = itertools.cycle(range(self.size))
         minray.get([actor.ping.remote() for actor in self._actors])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A task may be given the pool, and uses the same actors."""
+        own = ("_submitting", "_iterators", "_ending", "_places")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _submitting=threading.RLock(), _iterators=WeakSet(), _ending=[])
+        self._places = itertools.cycle(range(self.size))
+
     # --- one call ------------------------------------------------------------------------------------------------
 
     def apply(

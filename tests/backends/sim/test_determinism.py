@@ -61,7 +61,7 @@ def test_rich_programs_do_the_same_in_every_process_and_on_every_python() -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rich_programs_do_the_same_in_every_process_for_many_seeds() -> None:
-    assert elsewhere(8, hashes="2") == elsewhere(8, hashes="3") == sweep(8)
+    assert elsewhere(4, hashes="2") == elsewhere(4, hashes="3") == sweep(4)
 
 
 def test_what_was_run_before_makes_no_difference(simulate: Any) -> None:
