@@ -31,6 +31,7 @@ from minray.backend import PoolConfig, WorkerPool
 from minray.calling import Codec
 from minray.carrying import Carrier
 from minray.core.graph import TaskGraph
+from minray.core.objects import Watch
 from minray.core.tasks import Worker
 from minray.core.terms import NO_ENVIRONMENT
 from minray.delivery import Delivery
@@ -39,9 +40,9 @@ from minray.listing import Listing
 from minray.monitor import Monitor
 from minray.napping import Naps
 from minray.places import Places
-from minray.reading import Reader
+from minray.reading import Reader, Waiting
 from minray.reentry import ReentrantLock, owner_of
-from minray.serving import Serving
+from minray.serving import Request, Serving
 from minray.wire import messages as m
 from minray.wire.messages import Message
 
@@ -302,6 +303,15 @@ class Owner:
         if self._service is not None:
             self._monitor.close(patience)
             self._service.join(patience)
+        self._call_back()
+
+    def _call_back(self) -> None:
+        """Whoever waits for a future learns that nobody will finish it: its reader finds the run closed."""
+        for entry in list(self._entries.values()):
+            for waiter in entry.waiting or ():
+                if isinstance(waiter, Watch) and not waiter.done and type(waiter.token) not in (Waiting, Request):
+                    waiter.done = True
+                    waiter.token()
 
     def _interrupted(self) -> bool:
         """Whether the calling thread is further out in a method of a runtime as well: under a signal handler, say."""

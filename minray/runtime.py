@@ -253,6 +253,7 @@ class Runtime(Owner):
         if self._is_deciding() or self._is_delivering():
             if timeout == 0:
                 raise timed_out(timeout)
+            self._check_open()
             raise would_wait()
         waiting = Waiting()
         with self._lock:
@@ -353,6 +354,7 @@ class Runtime(Owner):
         future: Any = None,
         on_loop: bool = False,
     ) -> None:
+        self._check_open()
         self.when_ready(id, partial(callback, partial(self.get, [id], None)))
 
     def when_ready(self, id: int, callback: Callable[[], None], on_loop: bool = False) -> None:

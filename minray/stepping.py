@@ -263,6 +263,9 @@ class SteppedRuntime(_Stepped, Runtime):
         for part in (*parts, *tables, graph.scheduler, graph):
             vars(part).clear()
 
+    def _call_back(self) -> None:
+        """Whoever waits for a future ends with the simulation."""
+
     def retain(self, id: int) -> None:
         if not self.closed:
             super().retain(id)
