@@ -125,14 +125,18 @@ def _reduce_handle(handle: ActorHandle[Any], refs: list[int]) -> tuple[Any, ...]
 
 reducers[ActorHandle] = _reduce_handle
 
-#: Templates of the handles that have arrived in this process.
+#: Templates of the handles that have arrived in this process. A program may make classes for ever, so now and then all
+#: are forgotten.
 _arrived: dict[bytes, ActorTemplate] = {}
+_MOST_ARRIVED = 256
 
 
 def restore_handle(actor_id: int, key: bytes, packed: bytes) -> ActorHandle[Any]:
     """Unpickle a handle in the process, and in the session, that it arrived in."""
     template = _arrived.get(key)
     if template is None:
+        if len(_arrived) >= _MOST_ARRIVED:
+            _arrived.clear()
         template = _arrived[key] = pickle.loads(packed)
     session = current()
     if session is None:

@@ -307,6 +307,29 @@ def test_ten_thousand_runs_leave_nothing_behind() -> None:
     assert len(gc.get_objects()) < before + 2000
 
 
+def test_runs_with_classes_of_their_own_leave_nothing_behind() -> None:
+    import gc
+
+    def program() -> int:
+        class Cell:
+            def get(self) -> int:
+                return 1
+
+        class Reader:
+            def read(self, cell: Any) -> int:
+                return int(ray.get(cell.get.remote()))
+
+        cell, reader = ray.remote(Cell).remote(), ray.remote(Reader).remote()
+        return int(ray.get(reader.read.remote(cell)))
+
+    outcomes(program, runs=300)
+    gc.collect()
+    before = len(gc.get_objects())
+    outcomes(program, runs=600)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 6000, "ten for each run: it was 28"
+
+
 def test_a_run_is_gone_when_it_is_over_without_the_garbage_collector() -> None:
     runs: list[weakref.ref[Any]] = []
 
