@@ -13,6 +13,7 @@ import gc
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker as standard_tracker
@@ -121,6 +122,8 @@ def _track(main: Callable[[int], object], reader: int) -> None:
     """A tracker's whole life. Never returns."""
     status: Any = 1
     try:
+        os.setsid()  # who kills the driver's whole group leaves it: a notebook does that to restart its kernel
+        warnings.filterwarnings("ignore", ".* leaked folder objects")  # that is what it is for
         gc.freeze()  # what is here stays shared with the template
         reader = os.dup2(reader, 3)
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))  # its own pipe's other end is among them

@@ -163,9 +163,11 @@ class Program:
         found = []
         for process in psutil.process_iter():
             try:
-                if os.getsid(process.pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE:
+                # The trackers have sessions of their own, and the directory in common.
+                mine = os.getsid(process.pid) == self.pid or process.environ().get("TMPDIR") == self.tmp
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
-            except (ProcessLookupError, psutil.NoSuchProcess):
+            except (ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return found
 

@@ -74,7 +74,7 @@ class Chaos:
     def _worker(self) -> psutil.Process | None:
         template = self._template()
         forked = sorted(template.children(), key=lambda one: one.pid) if template is not None else []
-        workers = [one for one in forked if os.getpgid(one.pid) == one.pid]  # the others are trackers
+        workers = [one for one in forked if os.getpgid(one.pid) == one.pid != os.getsid(one.pid)]  # or it is a tracker
         return self._random.choice(workers) if workers else None
 
     def kill(self) -> bool:

@@ -35,12 +35,12 @@ def kill_template() -> None:
 
 
 def workers() -> list[int]:
-    """The processes that lead a group of their own; the trackers are in the template's."""
-    return [child.pid for child in template().children() if os.getpgid(child.pid) == child.pid]
+    """The processes that lead a group of their own in the driver's session; the trackers have each a session."""
+    return [child.pid for child in template().children() if os.getpgid(child.pid) == child.pid != os.getsid(child.pid)]
 
 
 def trackers() -> list[psutil.Process]:
-    return [child for child in template().children() if child.pid not in workers()]
+    return [child for child in template().children() if os.getsid(child.pid) == child.pid]
 
 
 @pytest.mark.parametrize(

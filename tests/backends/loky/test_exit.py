@@ -118,7 +118,7 @@ def test_a_signal_ends_the_driver(start: Callable[..., Any], number: signal.Sign
     assert (program.ends(5), program.err) == (-number, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_to_the_whole_group(start: Callable[..., Any], number: signal.Signals) -> None:
     program = start(BUSY + "    time.sleep(60)\n")
     program.says("here\n")

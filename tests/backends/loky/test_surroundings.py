@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 import minray
+from tests.backends.conftest import directories
 from tests.backends.loky.test_exit import BUSY
 
 pytestmark = pytest.mark.slow
@@ -223,15 +224,18 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually:
         assert "redefined" in run(again)
         family = children()
         assert family
+        kernels = [manager.provisioner.pid]
         manager.restart_kernel(now=True)
         client.wait_for_ready(timeout=60)
         eventually(lambda: not any(one.is_running() for one in family), 5)
+        kernels.append(manager.provisioner.pid)
         assert WORKED in run(WORK)
         family = children()
     finally:
         manager.shutdown_kernel(now=True)
         client.stop_channels()
     eventually(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family), 5)
+    eventually(lambda: not any(map(directories, kernels)), 5)
 
 
 # -- where it runs ----------------------------------------------------------------------------------------------------
