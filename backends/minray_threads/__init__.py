@@ -171,8 +171,9 @@ class ThreadPool:
             try:
                 link.worker.drain()
                 link.worker.recall()
-            except EOFError:  # it has just ended, and says so itself
-                return
+            except (EOFError, SystemExit):  # it has just ended, and says so itself
+                if not link.dead:
+                    raise
 
     def receive(self, timeout: float | None) -> list[tuple[int, list[Message]]]:
         inbox = self._inbox

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import minray
+from minray.session import current
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_tasks_and_actors_run_in_threads_of_this_process(ray: Any) -> None:
     found = ray.get([where.remote(), *[actor.where.remote() for actor in actors]])
     assert {pid for pid, _ in found} == {os.getpid()}
     assert len({thread for _, thread in found} | {threading.get_ident()}) == 5
+
+
+def test_a_worker_may_end_while_it_is_interrupted(ray: Any) -> None:
+    @ray.remote
+    def one() -> int:
+        return 1
+
+    assert ray.get(one.remote()) == 1
+    pool: Any = current()._pool  # type: ignore[union-attr]
+    number, link = next(iter(pool._links.items()))
+    link.worker.drain = link.end  # it does so between the two steps
+
+    pool.interrupt(number)
+
+    assert link.dead
 
 
 def test_no_more_tasks_run_at_once_than_there_are_cpus(ray: Any, flags: Any) -> None:
