@@ -28,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: How soon to look again (s), and how long an interrupt is put off at most, should something hang (s).
 AGAIN_SECONDS = 0.001
+_LONGEST_PAUSE = 0.05
 LIMIT_SECONDS = 1.0
 
 _interruptible: set[CodeType] = set()
@@ -60,8 +61,10 @@ def guard(module: str) -> None:
     """Take over SIGINT if nobody else has, for minray and the package of a backend's `module`. In the main thread."""
     _guarded.intersection_update({"minray"})  # the backend of an earlier run may have been some of the user's own code
     protect(module)
+    global _repeated
     if not kept and threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            _repeated = False
             signal.signal(signal.SIGINT, _on_interrupt)
 
 
@@ -126,10 +129,20 @@ def _repeat() -> None:
     sleep(AGAIN_SECONDS)
     if not put_off:
         return
-    if signal.getsignal(signal.SIGINT) is _on_interrupt:
-        _repeated = True
-    else:
+    if signal.getsignal(signal.SIGINT) is not _on_interrupt:
         put_off = False  # it is for whoever handles it now
+        _send()
+        return
+    _repeated = True
+    pause = AGAIN_SECONDS
+    while _repeated and signal.getsignal(signal.SIGINT) is _on_interrupt:
+        _send()
+        # One that comes when the main thread is about to sleep in C, and has looked for the last time, wakes nobody.
+        sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _send() -> None:
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, too
     else:

@@ -82,6 +82,26 @@ def test_none_is_lost_if_the_next_look_comes_first(monkeypatch: pytest.MonkeyPat
         user()
 
 
+def test_none_is_lost_that_does_not_wake_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came between its last look at signals and its sleep."""
+    sent: list[int] = []
+
+    def send() -> None:
+        sent.append(1)
+        if len(sent) == 3:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def user() -> None:
+        as_part_of("minray", in_steps)([], int)
+        threading.Event().wait(10)
+
+    monkeypatch.setattr(interrupts, "_send", send)
+    with pytest.raises(KeyboardInterrupt):
+        user()
+    threading.Event().wait(0.1)
+    assert len(sent) == 3, "and no more come then"
+
+
 def test_a_wait_inside_one_is_interrupted() -> None:
     def wait() -> None:
         threading.Event().wait(10)

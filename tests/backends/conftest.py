@@ -146,7 +146,10 @@ class Program:
 
     def ends(self, seconds: float = PATIENCE) -> int:
         """Wait until it has ended, with nothing left; return its status. (It takes 0.1 s where nothing else runs.)"""
-        status = self.process.wait(seconds)
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it goes on after {seconds} s:\n{self.out}\n{self.err}") from None
         wait_until(lambda: not self.family(), 5, lambda: f"processes are left: {self.family()}\n{self.out}\n{self.err}")
         left = [*glob.glob(f"/dev/shm/minray-{self.pid}-*"), *os.listdir(self.tmp)]
         assert not left, f"files are left: {left}"
