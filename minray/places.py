@@ -62,8 +62,7 @@ class Places:
         """The amounts of all nodes together, or what of them is free."""
         found: dict[str, float] = {}
         for node in self._graph.scheduler.nodes.values():
-            for name in {**dict.fromkeys(node.offers), **node.total}:  # what groups have reserved last
-                amount = node.free[name] if available else node.total[name]
+            for name, amount in (node.free if available else node.total).items():
                 found[name] = found.get(name, 0.0) + amount / RESOURCE_UNIT
             if available and "object_store_memory" in found:
                 found["object_store_memory"] -= self._graph.memory.rooms[node.id].used

@@ -423,7 +423,8 @@ def test_an_error_that_a_task_returns_is_what_it_comes_to(ray: Any) -> None:
             yield 2
 
     catcher = Catcher.remote()
-    assert isinstance(failure(ray, catcher.catch.remote()), (KeyError, ray.exceptions.RayTaskError))
+    returned = failure(ray, catcher.catch.remote())
+    assert isinstance(returned, KeyError) and isinstance(returned, ray.exceptions.RayTaskError)
     assert isinstance(ray.get(catcher.catch_in_a_list.remote())[0], KeyError)
     first, second = list(catcher.catch_twice.options(num_returns="streaming").remote())
     assert isinstance(failure(ray, first), KeyError)
@@ -443,6 +444,27 @@ def test_only_errors_of_ray_are_more_than_values(ray: Any) -> None:
 def test_an_error_that_is_put_is_raised_by_get(ray: Any, name: str) -> None:
     kind = getattr(ray.exceptions, name)
     assert type(failure(ray, ray.put(kind()))) is kind
+
+
+def test_an_error_of_a_class_of_the_programs_own_travels_like_its_other_classes(ray: Any) -> None:
+    class Own(ray.exceptions.RayError):  # type: ignore[misc]
+        def __init__(self, why: Any) -> None:
+            super().__init__(why)
+            self.why = why
+
+    @ray.remote
+    def give() -> Any:
+        return Own(lambda: 5)
+
+    @ray.remote
+    def catch(refs: Any) -> Any:
+        try:
+            ray.get(refs[0])
+        except Own as error:
+            return error.why()
+
+    assert failure(ray, give.remote()).why() == 5
+    assert ray.get(catch.remote([ray.put(Own(lambda: 6))])) == 6
 
 
 def test_a_call_that_is_given_an_error_fails(ray: Any) -> None:

@@ -189,7 +189,12 @@ def test_an_actor_with_a_repr_of_its_own_is_listed_with_it(ray: Any, state: Any,
 
     actors = [Named.remote("a"), Named.remote("b"), Actor.remote()]
     ray.get([actor.method.remote() for actor in actors])
-    rows = eventually(lambda: [row for row in [state.get_actor(actor._actor_id.hex()) for actor in actors] if row.pid])
+
+    def alive() -> Any:
+        rows = [state.get_actor(actor._actor_id.hex()) for actor in actors]
+        return rows if all(row is not None and row.state == "ALIVE" for row in rows) else None
+
+    rows = eventually(alive)
     assert [row.repr_name for row in rows] == ["Named(a)", "Named(b)", ""]
     assert {row.repr_name for row in state.list_actors()} == {None}
 
